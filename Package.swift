@@ -1,0 +1,84 @@
+// swift-tools-version: 6.2
+// Martlet: a Redis-compatible clustered in-memory store. The order of the targets below is the
+// order of the layers; `Tests/TidyTests` checks that nothing imports upward.
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+/// For the machines that decide and never touch memory by hand: the compiler proves it.
+let pure: [SwiftSetting] = strict + [.strictMemorySafety()]
+
+let package = Package(
+    name: "martlet",
+    products: [
+        .executable(name: "martlet-server", targets: ["ClusterNode"])
+    ],
+    targets: [
+        // Headers of the C library that Swift cannot import by itself.
+        .systemLibrary(name: "CLinux"),
+        // Bytes and structures.
+        .target(name: "Base", dependencies: ["CLinux"], swiftSettings: strict),
+        .target(name: "HashSlots", dependencies: ["Base"], swiftSettings: pure),
+        .target(name: "RESP", dependencies: ["Base"], swiftSettings: strict),
+        .target(name: "Storage", dependencies: ["Base", "HashSlots"], swiftSettings: strict),
+        .target(
+            name: "Persistence", dependencies: ["Base", "RESP", "Storage"], swiftSettings: strict),
+        // Pure machines: no I/O, no unsafe code.
+        .target(name: "Replication", dependencies: ["Base"], swiftSettings: pure),
+        .target(name: "Gossip", dependencies: ["Base", "HashSlots"], swiftSettings: pure),
+        // Execution.
+        .target(
+            name: "Engine",
+            dependencies: ["Base", "HashSlots", "RESP", "Storage", "Replication", "Persistence"],
+            swiftSettings: strict),
+        .target(
+            name: "Commands",
+            dependencies: ["Base", "HashSlots", "RESP", "Storage", "Persistence", "Engine"],
+            swiftSettings: strict),
+        // One node, deterministic, no I/O.
+        .target(
+            name: "NodeCore",
+            dependencies: [
+                "Base", "HashSlots", "RESP", "Storage", "Persistence", "Replication", "Gossip",
+                "Engine", "Commands",
+            ],
+            swiftSettings: strict),
+        // The two ways to drive a node: real sockets and files, or a simulated world.
+        .target(
+            name: "Server",
+            dependencies: ["CLinux", "Base", "HashSlots", "RESP", "Engine", "NodeCore"],
+            swiftSettings: strict),
+        .target(
+            name: "Simulator",
+            dependencies: [
+                "Base", "HashSlots", "RESP", "Gossip", "Replication", "Engine", "NodeCore",
+            ],
+            swiftSettings: strict),
+        .executableTarget(name: "ClusterNode", dependencies: ["Server"], swiftSettings: strict),
+        .executableTarget(name: "simulate", dependencies: ["Simulator", "Base"], swiftSettings: strict),
+        // Tests, beside each target.
+        .testTarget(name: "BaseTests", dependencies: ["Base"], swiftSettings: strict),
+        .testTarget(name: "HashSlotsTests", dependencies: ["HashSlots"], swiftSettings: strict),
+        .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: strict),
+        .testTarget(name: "StorageTests", dependencies: ["Storage"], swiftSettings: strict),
+        .testTarget(
+            name: "PersistenceTests", dependencies: ["Persistence", "Storage"],
+            swiftSettings: strict),
+        .testTarget(name: "ReplicationTests", dependencies: ["Replication"], swiftSettings: strict),
+        .testTarget(name: "GossipTests", dependencies: ["Gossip"], swiftSettings: strict),
+        .testTarget(
+            name: "CommandsTests",
+            dependencies: ["NodeCore", "Commands", "Engine", "Storage", "RESP", "HashSlots", "Base"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ServerTests", dependencies: ["Server", "NodeCore", "Base"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SimulatorTests", dependencies: ["Simulator", "Base"], swiftSettings: strict),
+        .testTarget(name: "TidyTests", swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,113 @@
+// A set of slots as 16384 bits in place (2 KiB). The bit order is that of the cluster bus: slot n
+// is bit n % 8 of byte n / 8.
+
+public struct SlotSet: Equatable, Sendable {
+    private var words: [256 of UInt64] = .init(repeating: 0)
+    public private(set) var count = 0
+
+    public init() {}
+
+    public init(_ slots: some Sequence<Slot>) {
+        for slot in slots { insert(slot) }
+    }
+
+    public static var all: SlotSet {
+        var set = SlotSet()
+        for index in 0..<256 { set.words[index] = ~0 }
+        set.count = Slot.count
+        return set
+    }
+
+    public var isEmpty: Bool { count == 0 }
+
+    @inline(__always)
+    public func contains(_ slot: Slot) -> Bool {
+        words[Int(slot.index &>> 6)] & (1 &<< UInt64(slot.index & 63)) != 0
+    }
+
+    /// True when the slot was not there before.
+    @discardableResult
+    public mutating func insert(_ slot: Slot) -> Bool {
+        guard !contains(slot) else { return false }
+        words[Int(slot.index &>> 6)] |= 1 &<< UInt64(slot.index & 63)
+        count += 1
+        return true
+    }
+
+    /// True when the slot was there before.
+    @discardableResult
+    public mutating func remove(_ slot: Slot) -> Bool {
+        guard contains(slot) else { return false }
+        words[Int(slot.index &>> 6)] &= ~(1 &<< UInt64(slot.index & 63))
+        count -= 1
+        return true
+    }
+
+    public mutating func removeAll() { self = SlotSet() }
+
+    public mutating func formUnion(_ other: SlotSet) {
+        merge(other) { $0 | $1 }
+    }
+    public mutating func subtract(_ other: SlotSet) {
+        merge(other) { $0 & ~$1 }
+    }
+    public mutating func formIntersection(_ other: SlotSet) {
+        merge(other) { $0 & $1 }
+    }
+
+    private mutating func merge(_ other: SlotSet, _ combine: (UInt64, UInt64) -> UInt64) {
+        var total = 0
+        for index in 0..<256 {
+            words[index] = combine(words[index], other.words[index])
+            total += words[index].nonzeroBitCount
+        }
+        count = total
+    }
+
+    /// Byte `index` (of 2048) as the cluster bus carries it.
+    public func wireByte(_ index: Int) -> UInt8 {
+        UInt8(truncatingIfNeeded: words[index / 8] &>> UInt64((index % 8) * 8))
+    }
+
+    /// Sets byte `index` (of 2048) from the cluster bus.
+    public mutating func setWireByte(_ index: Int, _ byte: UInt8) {
+        let shift = UInt64((index % 8) * 8)
+        let before = words[index / 8].nonzeroBitCount
+        words[index / 8] = (words[index / 8] & ~(0xFF &<< shift)) | (UInt64(byte) &<< shift)
+        count += words[index / 8].nonzeroBitCount - before
+    }
+
+    /// The slots in ascending order.
+    public var slots: [Slot] {
+        var out: [Slot] = []
+        out.reserveCapacity(count)
+        for index in 0..<256 {
+            var word = words[index]
+            while word != 0 {
+                out.append(Slot(hash: UInt16(index * 64 + word.trailingZeroBitCount)))
+                word &= word &- 1
+            }
+        }
+        return out
+    }
+
+    /// The maximal runs of consecutive slots, ascending.
+    public var ranges: [ClosedRange<Int>] {
+        var out: [ClosedRange<Int>] = []
+        for slot in slots {
+            let index = Int(slot.index)
+            if let last = out.last, last.upperBound + 1 == index {
+                out[out.count - 1] = last.lowerBound...index
+            } else {
+                out.append(index...index)
+            }
+        }
+        return out
+    }
+
+    public static func == (a: SlotSet, b: SlotSet) -> Bool {
+        guard a.count == b.count else { return false }
+        for index in 0..<256 where a.words[index] != b.words[index] { return false }
+        return true
+    }
+}
