@@ -1,0 +1,47 @@
+// The layers of the architecture as a test: who may import whom. SwiftPM lets a target import what
+// one of its dependencies happens to have built, so the package manifest alone does not hold it.
+import Testing
+
+private let everyLayerBelowServer: Set<String> = [
+    "Base", "HashSlots", "RESP", "Storage", "Persistence", "Replication", "Gossip", "Engine",
+    "Commands", "NodeCore",
+]
+
+/// For each target, the modules its files may import. The C library is Base's and Server's alone.
+private let mayImport: [String: Set<String>] = [
+    "Base": ["Glibc", "CLinux"],
+    "HashSlots": ["Base"],
+    "RESP": ["Base"],
+    "Storage": ["Base", "HashSlots"],
+    "Persistence": ["Base", "RESP", "Storage"],
+    "Replication": ["Base"],
+    "Gossip": ["Base", "HashSlots"],
+    "Engine": ["Base", "HashSlots", "RESP", "Storage", "Replication", "Persistence"],
+    "Commands": ["Base", "HashSlots", "RESP", "Storage", "Replication", "Persistence", "Engine"],
+    "NodeCore": everyLayerBelowServer.subtracting(["NodeCore"]),
+    "Server": everyLayerBelowServer.union(["Glibc", "CLinux", "Synchronization"]),
+    "ClusterNode": ["Server", "Glibc"],
+    "Simulator": everyLayerBelowServer,
+    "simulate": ["Simulator", "Base", "Glibc"],
+]
+
+@Suite struct ImportMatrixTests {
+    @Test func nothingImportsUpward() throws {
+        for file in try SourceTree().files(in: "Sources") {
+            guard let allowed = mayImport[file.target] else {
+                Issue.record("\(file.path): add the target \(file.target) to the import matrix")
+                continue
+            }
+            for (line, module) in file.imports where !allowed.contains(module) {
+                Issue.record("\(file.path):\(line): \(file.target) must not import \(module)")
+            }
+        }
+    }
+
+    @Test func noImportIsTwiceInAFile() throws {
+        for file in try SourceTree().files(in: "Sources") {
+            let modules = file.imports.map(\.module)
+            #expect(Set(modules).count == modules.count, "\(file.path): a module is imported twice")
+        }
+    }
+}

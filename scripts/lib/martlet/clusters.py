@@ -1,0 +1,178 @@
+"""Forming and inspecting a cluster through its commands alone: it works without redis-cli."""
+
+from .nodes import Server, wait_until
+from .resp import Connection, fields
+from .slots import shares
+
+
+class Row:
+    """One line of CLUSTER NODES."""
+
+    def __init__(self, line):
+        words = line.split()
+        self.id = words[0]
+        self.port = int(words[1].split("@")[0].split(",")[0].rsplit(":", 1)[1])
+        self.flags = words[2].split(",")
+        self.primary = None if words[3] == "-" else words[3]
+        self.epoch = int(words[6])
+        self.link = words[7]
+        self.slots = []
+        self.moving = []
+        for word in words[8:]:
+            if word.startswith("["):
+                self.moving.append(word)
+            else:
+                ends = word.split("-")
+                self.slots.append((int(ends[0]), int(ends[-1])))
+
+    @property
+    def is_primary(self):
+        return "master" in self.flags
+
+    @property
+    def is_myself(self):
+        return "myself" in self.flags
+
+    @property
+    def failed(self):
+        return "fail" in self.flags or "fail?" in self.flags
+
+    @property
+    def slot_count(self):
+        return sum(last - first + 1 for first, last in self.slots)
+
+
+def rows(port, timeout=5.0):
+    """CLUSTER NODES as seen by the node at `port`."""
+    with Connection(port, timeout=timeout) as connection:
+        text = connection.text("CLUSTER", "NODES")
+    return [Row(line) for line in text.splitlines() if line.strip()]
+
+
+def cluster_info(port, timeout=5.0):
+    with Connection(port, timeout=timeout) as connection:
+        return fields(connection.text("CLUSTER", "INFO"))
+
+
+def is_settled(ports):
+    """Every node says ok, knows every other, and every replica follows a live link."""
+    for port in ports:
+        with Connection(port, timeout=2) as connection:
+            info = fields(connection.text("CLUSTER", "INFO"))
+            if info["cluster_state"] != "ok" or int(info["cluster_known_nodes"]) != len(ports):
+                return False
+            if int(info["cluster_slots_ok"]) != 16384:
+                return False
+            replication = connection.info("replication")
+            if replication["role"] == "slave" and replication["master_link_status"] != "up":
+                return False
+    return True
+
+
+def form(ports, replicas=1, progress=None, timeout=60.0):
+    """Makes one cluster of empty nodes: shares out the slots, introduces all, assigns replicas."""
+    primary_count = len(ports) // (replicas + 1)
+    if primary_count < 1:
+        raise ValueError("%d nodes are too few for %d replicas each" % (len(ports), replicas))
+    note = progress or (lambda text: None)
+    primaries, others = ports[:primary_count], ports[primary_count:]
+    ids = {}
+    for index, port in enumerate(ports):
+        with Connection(port) as connection:
+            ids[port] = connection.text("CLUSTER", "MYID")
+            connection.call("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+    for port, (first, last) in zip(primaries, shares(primary_count)):
+        with Connection(port) as connection:
+            connection.call("CLUSTER", "ADDSLOTSRANGE", first, last)
+    with Connection(ports[0]) as connection:
+        for port in ports[1:]:
+            connection.call("CLUSTER", "MEET", "127.0.0.1", port)
+    note("introduced %d nodes to each other" % len(ports))
+    for port in ports:
+        wait_until(
+            lambda: len([row for row in rows(port) if "handshake" not in row.flags]) == len(ports),
+            "node %d knows all the others" % port,
+            timeout,
+        )
+    for index, port in enumerate(others):
+        primary = primaries[index % primary_count]
+        with Connection(port) as connection:
+            connection.call("CLUSTER", "REPLICATE", ids[primary])
+    note("assigned %d replicas" % len(others))
+    wait_until(lambda: is_settled(ports), "cluster_state:ok on all nodes", timeout, every=0.05)
+
+
+class Cluster:
+    """A cluster of test servers; `binaries` may mix servers, cycled over the nodes."""
+
+    def __init__(
+        self, nodes=6, replicas=1, binaries=None, timeout_ms=2000, formed=True, **directives
+    ):
+        directives.setdefault("cluster_node_timeout", timeout_ms)
+        binaries = binaries or [None]
+        self.servers = []
+        try:
+            for index in range(nodes):
+                self.servers.append(
+                    Server(
+                        binaries[index % len(binaries)],
+                        cluster_enabled="yes",
+                        wait=False,
+                        **directives
+                    )
+                )
+            for server in self.servers:
+                server.wait_ready()
+            if formed:
+                form(self.ports, replicas)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def ports(self):
+        return [server.port for server in self.servers]
+
+    def server(self, port):
+        return next(server for server in self.servers if server.port == port)
+
+    def alive(self):
+        return [server for server in self.servers if server.alive]
+
+    def primary_of(self, slot, seen_by=None):
+        """The port that owns a slot, in the eyes of one node."""
+        for row in rows(seen_by or self.alive()[0].port):
+            if row.is_primary and not row.failed:
+                if any(first <= slot <= last for first, last in row.slots):
+                    return row.port
+        return None
+
+    def replicas_of(self, port):
+        table = rows(port)
+        mine = next(row.id for row in table if row.is_myself)
+        return [row.port for row in table if row.primary == mine]
+
+    def settle(self, timeout=30.0):
+        ports = [server.port for server in self.alive()]
+        wait_until(
+            lambda: self._settled(ports), "the cluster is settled again", timeout, every=0.02
+        )
+
+    def _settled(self, ports):
+        for port in ports:
+            info = cluster_info(port, 2)
+            if info["cluster_state"] != "ok" or info["cluster_slots_ok"] != "16384":
+                return False
+            table = rows(port, 2)
+            for row in table:
+                if row.port in ports and row.failed:
+                    return False
+            with Connection(port, timeout=2) as connection:
+                replication = connection.info("replication")
+            if replication["role"] == "slave" and replication["master_link_status"] != "up":
+                return False
+        return True
+
+    def close(self):
+        for server in self.servers:
+            server.close()

@@ -1,0 +1,121 @@
+"""Where things are, and how to get what is missing: the package root, binaries, Debian packages."""
+
+import os
+import shutil
+import subprocess
+
+from .console import Failure, Stopwatch, say
+
+ROOT = os.path.dirname(
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+)
+PRODUCT = "martlet-server"
+RELEASE_FLAGS = ["-c", "release", "--static-swift-stdlib"]
+
+
+def server_path():
+    """The server under test: MARTLET_SERVER, or the release build."""
+    return os.environ.get("MARTLET_SERVER") or os.path.join(ROOT, ".build", "release", PRODUCT)
+
+
+def need_swift():
+    if not shutil.which("swift"):
+        raise Failure(
+            "the Swift toolchain (6.2 or later) is not on PATH: see https://www.swift.org/install",
+            2,
+        )
+
+
+def build_server(quiet=False):
+    """The release server, built if its sources are newer; MARTLET_SERVER is taken as it is."""
+    path = server_path()
+    if os.environ.get("MARTLET_SERVER"):
+        if not os.access(path, os.X_OK):
+            raise Failure("MARTLET_SERVER=%s is not an executable file" % path, 2)
+        return path
+    build_product(PRODUCT, quiet)
+    return path
+
+
+def build_product(product, quiet=False):
+    """Builds one product in release mode and returns its path; nothing happens if it is current."""
+    path = os.path.join(ROOT, ".build", "release", product)
+    if _is_current(path):
+        return path
+    need_swift()
+    command = ["swift", "build"] + RELEASE_FLAGS + ["--product", product]
+    say("building %s: %s (a first build takes some minutes)" % (product, " ".join(command)))
+    watch = Stopwatch()
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        raise Failure("the build failed:\n" + _tail(done.stdout.decode("utf-8", "replace"), 40))
+    if not os.access(path, os.X_OK):
+        raise Failure("the build left no executable at %s" % path)
+    os.utime(path)  # SwiftPM leaves an unchanged file's time alone
+    if not quiet:
+        say("built in %s" % watch)
+    return path
+
+
+def _is_current(path):
+    if not os.access(path, os.X_OK):
+        return False
+    built = os.path.getmtime(path)
+    for folder, _, names in os.walk(os.path.join(ROOT, "Sources")):
+        if os.path.getmtime(folder) > built:
+            return False
+        if any(os.path.getmtime(os.path.join(folder, name)) > built for name in names):
+            return False
+    return os.path.getmtime(os.path.join(ROOT, "Package.swift")) <= built
+
+
+def _tail(text, lines):
+    return "\n".join(text.rstrip().splitlines()[-lines:])
+
+
+_updated = False
+
+
+def install(packages, why):
+    """Installs Debian packages, as root or by sudo, and says so; fails with the command to run."""
+    global _updated
+    command = ["apt-get", "install", "-y", "--no-install-recommends"] + packages
+    prefix = []
+    if os.geteuid() != 0:
+        prefix = ["sudo", "-n"]
+    usable = shutil.which("apt-get") and (not prefix or shutil.which("sudo"))
+    if not usable:
+        raise Failure(
+            "%s missing (%s); as root, run: %s" % (" ".join(packages), why, " ".join(command)), 2
+        )
+    say("installing %s (%s): %s" % (" ".join(packages), why, " ".join(prefix + command)))
+    environment = prefix + ["env", "DEBIAN_FRONTEND=noninteractive"]
+    if not _updated:
+        subprocess.run(environment + ["apt-get", "update", "-qq"], stdout=subprocess.DEVNULL)
+        _updated = True
+    done = subprocess.run(environment + command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        raise Failure(
+            "installing %s failed:\n%s"
+            % (" ".join(packages), _tail(done.stdout.decode("utf-8", "replace"), 10))
+        )
+
+
+def need_tool(name, package, why):
+    """The path of a program, installed from its Debian package if it is missing."""
+    found = shutil.which(name)
+    if not found:
+        # redis-server's package would start a system service: keep it from doing that.
+        install([package], why)
+        found = shutil.which(name)
+    if not found:
+        raise Failure("%s is still missing after installing %s" % (name, package), 2)
+    return found
+
+
+def redis_server(why):
+    return os.environ.get("REDIS_SERVER") or need_tool("redis-server", "redis-server", why)
+
+
+def redis_cli(why):
+    return need_tool("redis-cli", "redis-tools", why)
