@@ -141,7 +141,8 @@ public struct FailoverCoordinator: Sendable {
             return handOver(to: target, into: &effects)
         }
         let ready = replicas.first { replica in
-            replica.acknowledged == offset && (target.map { Self.same($0, replica.address) } ?? true)
+            replica.isOnline && replica.acknowledged == offset
+                && (target.map { Self.same($0, replica.address) } ?? true)
         }
         guard let ready else { return }
         let chosen = target ?? ready.address
