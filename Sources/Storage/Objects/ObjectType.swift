@@ -1,0 +1,42 @@
+// What the keyspace must be able to do with a value that is no string: one descriptor of plain C
+// function pointers per type, held in unsafe memory, so that a call costs no ARC. Saving, loading
+// and rewriting have tables of their own in the layers that know the formats.
+import Base
+
+public struct ObjectType {
+    /// Frees about `effort` elements of a value; true when the value is gone altogether, else it
+    /// is called again. Arguments: payload, encoding, `Memory.raw`, effort.
+    public typealias Free =
+        @convention(c) (UnsafeMutableRawPointer, UInt8, UnsafeMutableRawPointer, Int) -> Bool
+    /// How many elements freeing must visit; decides whether it happens at once.
+    public typealias FreeEffort = @convention(c) (UnsafeMutableRawPointer, UInt8) -> Int
+    /// Bytes of a value without its entry, estimated from up to `samples` elements (0: all).
+    public typealias MemoryUsage = @convention(c) (UnsafeMutableRawPointer, UInt8, Int) -> Int
+    /// A deep copy. Arguments: payload, encoding, `Memory.raw`.
+    public typealias Copy =
+        @convention(c) (UnsafeMutableRawPointer, UInt8, UnsafeMutableRawPointer)
+            -> UnsafeMutableRawPointer
+    /// Mixes a value into a 20-byte digest, as DEBUG DIGEST-VALUE defines it.
+    public typealias Digest =
+        @convention(c) (UnsafeMutableRawPointer, UInt8, UnsafeMutablePointer<UInt8>) -> Void
+
+    public var free: Free?
+    public var freeEffort: FreeEffort?
+    public var memoryUsage: MemoryUsage?
+    public var copy: Copy?
+    public var digest: Digest?
+
+    public init(
+        free: Free? = nil,
+        freeEffort: FreeEffort? = nil,
+        memoryUsage: MemoryUsage? = nil,
+        copy: Copy? = nil,
+        digest: Digest? = nil
+    ) {
+        self.free = free
+        self.freeEffort = freeEffort
+        self.memoryUsage = memoryUsage
+        self.copy = copy
+        self.digest = digest
+    }
+}

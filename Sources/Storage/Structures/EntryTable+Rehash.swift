@@ -1,0 +1,140 @@
+// Growing, shrinking and the incremental rehash between both arrays of an `EntryTable`. Small tables
+// are rehashed at once: the 16384 slot tables of a cluster must not each hold two arrays. Large old
+// arrays are released while they are being emptied, so that neither the peak nor one unmapping of
+// hundreds of megabytes is felt.
+import Base
+import Glibc
+
+extension EntryTable {
+    /// Arrays up to this many buckets are rehashed in one go.
+    private static let smallTable = 64
+    /// A mapped old array gives its pages back in pieces of this size.
+    private static let releasePiece = 1 << 21
+
+    @inline(__always)
+    private static func arraySize(_ bits: UInt8) -> Int { Bucket.size &<< Int(bits) }
+
+    @inline(never)
+    mutating func grow(_ memory: Memory, _ key: SipKey) {
+        guard buckets != nil else {
+            buckets = memory.allocateTable(EntryTable.arraySize(0))
+            bits = 0
+            return
+        }
+        // A rehash that still runs must end first; writes drive it fast enough that this is rare.
+        while isRehashing { rehash(buckets: 64, memory, key) }
+        startRehash(to: bits + 1, memory, key)
+    }
+
+    @inline(never)
+    mutating func shrink(_ memory: Memory, _ key: SipKey) {
+        if count == 0 {
+            release(memory)
+            return
+        }
+        guard !isRehashing, bits > 0 else { return }
+        var target: UInt8 = 0
+        while (count &* 5) >= (16 &<< Int(target)) { target += 1 }
+        if target < bits { startRehash(to: target, memory, key) }
+    }
+
+    private mutating func startRehash(to newBits: UInt8, _ memory: Memory, _ key: SipKey) {
+        invariant(!isRehashing, "one rehash at a time")
+        invariant(newBits < 40, "unreasonable table size")
+        oldBuckets = buckets
+        oldBits = bits
+        rehashed = 0
+        buckets = memory.allocateTable(EntryTable.arraySize(newBits))
+        bits = newBits
+        if oldBucketCount <= EntryTable.smallTable {
+            rehash(buckets: oldBucketCount, memory, key)
+            invariant(!isRehashing, "a small table is rehashed at once")
+        }
+    }
+
+    /// The share of a write: growing needs one bucket per write, shrinking empties sparse buckets.
+    @inline(never)
+    mutating func rehashForWrite(_ memory: Memory, _ key: SipKey) {
+        rehash(buckets: bits > oldBits ? 1 : 16, memory, key)
+    }
+
+    /// Moves the entries of up to `limit` old buckets; returns how many buckets it looked at.
+    @discardableResult
+    mutating func rehash(buckets limit: Int, _ memory: Memory, _ key: SipKey) -> Int {
+        guard let oldBuckets else { return 0 }
+        let end = min(rehashed + limit, oldBucketCount)
+        let from = rehashed
+        while rehashed < end {
+            moveBucket(EntryTable.bucket(oldBuckets, rehashed), memory, key)
+            rehashed += 1
+        }
+        releaseMoved(from, memory)
+        if rehashed == oldBucketCount { endRehash(memory) }
+        return end - from
+    }
+
+    private func moveBucket(_ first: Bucket, _ memory: Memory, _ key: SipKey) {
+        guard let buckets else { unreachable("a rehash without a new array") }
+        var bucket = first
+        while true {
+            var ahead: UInt64 = bucket.occupied
+            while ahead != 0 {
+                if let base = bucket.place(Bucket.index(ahead)).pointee { prefetch(base) }
+                ahead &= ahead &- 1
+            }
+            var mask: UInt64 = bucket.occupied
+            while mask != 0 {
+                let index = Bucket.index(mask)
+                guard let base = bucket.place(index).pointee else {
+                    unreachable("a tag without an entry")
+                }
+                let bytes = Entry(base).key
+                let hash = sipHash(bytes.base, bytes.count, key: key)
+                let target = EntryTable.bucket(buckets, EntryTable.index(hash, bits))
+                EntryTable.put(base, bucket.tag(index), in: target, memory)
+                mask &= mask &- 1
+            }
+            let child = bucket.child
+            if bucket.line != first.line { memory.freeTable(bucket.line, Bucket.size) }
+            guard let child else { break }
+            bucket = child
+        }
+        memset(first.line, 0, Bucket.size)
+    }
+
+    /// Bytes of the old array that went back to the kernel, when `rehashed` buckets are moved.
+    private func released(_ rehashed: Int) -> Int {
+        guard EntryTable.arraySize(oldBits) >= Memory.mappedTableSize else { return 0 }
+        return (rehashed &* Bucket.size) / EntryTable.releasePiece &* EntryTable.releasePiece
+    }
+
+    private func releaseMoved(_ from: Int, _ memory: Memory) {
+        let before = released(from)
+        let after = released(rehashed)
+        guard after > before, let oldBuckets else { return }
+        memory.releaseTablePart(oldBuckets + before, after - before)
+    }
+
+    private mutating func endRehash(_ memory: Memory) {
+        guard let old = oldBuckets else { return }
+        memory.freeTable(old, EntryTable.arraySize(oldBits), released: released(rehashed))
+        oldBuckets = nil
+        oldBits = 0
+        rehashed = 0
+    }
+
+    /// Frees the arrays of an empty table.
+    mutating func release(_ memory: Memory) {
+        invariant(count == 0, "only an empty table can be released")
+        if oldBuckets != nil { endRehash(memory) }
+        if let buckets { memory.freeTable(buckets, EntryTable.arraySize(bits)) }
+        buckets = nil
+        bits = 0
+    }
+
+    /// Bytes of the arrays, without child buckets.
+    var arrayBytes: Int {
+        let old = oldBuckets == nil ? 0 : EntryTable.arraySize(oldBits) - released(rehashed)
+        return (buckets == nil ? 0 : EntryTable.arraySize(bits)) + old
+    }
+}
