@@ -1,0 +1,246 @@
+// The dispatch of everything that is not a plain command on a healthy primary: refusals, MULTI,
+// one-command flags, the stream of our primary, sessions that must wait.
+import Base
+import RESP
+import Storage
+
+extension ExecutorPointer {
+    @inline(never)
+    func runUnusual(
+        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
+        _ session: UnsafeMutablePointer<Session>, _ key: KeyRef?
+    ) -> Verdict {
+        let output = session.pointee.output
+        let replyStart = output.pointee.count
+        let suppress = beginReplyFlags(session)
+        defer {
+            if suppress || session.pointee.flags.contains(.fromPrimary) {
+                output.pointee.truncate(to: min(replyStart, output.pointee.count))
+            } else if output.pointee.count > replyStart {
+                queueWrite(session)
+            }
+        }
+        if command.pointee.flags.contains(.touchesKeys) || isNamed(command, "exec"),
+            pointee.routing != nil, !session.pointee.flags.contains(.fromPrimary)
+        {
+            let position = Int(command.pointee.firstKey)
+            let first =
+                key
+                ?? (position > 0 && position < count
+                    ? pointee.keyspace.key(arguments[position], database: 0) : nil)
+            let serves = servesKeys(command, arguments, count, session, firstKey: first)
+            if !isNamed(command, "asking") { session.pointee.flags.remove(.asking) }
+            guard serves else { return .answered }
+        }
+        let verdict = gate(command, arguments, count, session)
+        guard verdict == .run else { return verdict }
+        if session.pointee.flags.contains(.multi) == false, !isNamed(command, "asking") {
+            session.pointee.flags.remove(.asking)
+        }
+        call(command, arguments, count, session, key)
+        return .run
+    }
+
+    /// CLIENT REPLY: whether this command's reply is dropped; SKIP ages by one command.
+    private func beginReplyFlags(_ session: UnsafeMutablePointer<Session>) -> Bool {
+        var flags = session.pointee.flags
+        let suppress = !flags.isDisjoint(with: [.replyOff, .replySkip])
+        flags.remove(.replySkip)
+        // SKIP itself answers nothing and drops the reply of the command after it.
+        if flags.contains(.replySkipNext) {
+            flags.remove(.replySkipNext)
+            flags.insert(.replySkip)
+        }
+        session.pointee.flags = flags
+        return suppress
+    }
+
+    // MARK: Refusals before a command is known
+
+    @inline(never)
+    func refuseUnknown(
+        _ session: UnsafeMutablePointer<Session>, _ arguments: UnsafePointer<Bytes>, _ count: Int
+    ) {
+        let name = arguments[0]
+        if name.matches("post") || name.matches("host:") {
+            // A web page that was tricked into speaking to us: never run its body.
+            pointee.stats.protocolErrors &+= 1
+            close(session)
+            return
+        }
+        var shown = ""
+        for index in 1..<max(1, count) where shown.utf8.count < 128 {
+            let room = 128 - shown.utf8.count
+            let argument = arguments[index]
+            shown += "'\(argument[0..<min(argument.count, room)].string)' "
+        }
+        let shownName = name[0..<min(name.count, 128)].string
+        refuse(
+            nil, session,
+            "ERR unknown command '\(shownName)', with args beginning with: \(shown)")
+        queueWrite(session)
+    }
+
+    @inline(never)
+    func refuseUnknownSubcommand(
+        _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>,
+        _ name: Bytes
+    ) {
+        let container = "\(pointee.commands.pointee.declarations[Int(command.pointee.id)].name)"
+        let shown = name[0..<min(name.count, 128)].string
+        refuse(
+            command, session,
+            "ERR unknown subcommand '\(shown)'. Try \(container.uppercased()) HELP.")
+        queueWrite(session)
+    }
+
+    @inline(never)
+    func refuseArity(
+        _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>
+    ) {
+        let name = pointee.commands.pointee.declarations[Int(command.pointee.id)].fullName
+        refuse(command, session, "ERR wrong number of arguments for '\(name)' command")
+        queueWrite(session)
+    }
+
+    @inline(never)
+    func refuseProtocol(_ session: UnsafeMutablePointer<Session>, _ error: ProtocolError) {
+        pointee.stats.protocolErrors &+= 1
+        session.pointee.input.pointee.removeAll()
+        writeError(session, "ERR Protocol error: \(error.text)")
+        session.pointee.flags.insert(.closeAfterReply)
+        queueWrite(session)
+    }
+
+    // MARK: The stream of our primary
+
+    /// Accounts for stream bytes that were run. They go on to our own backlog as they came, so
+    /// that replicas of ours see the same offsets; a transaction counts only once it is whole.
+    func applyStream(_ session: UnsafeMutablePointer<Session>, _ bytes: Bytes) {
+        guard !session.pointee.flags.contains(.closeNow) else { return }
+        pointee.heldStream.append(bytes)
+        guard !session.pointee.flags.contains(.multi) else { return }
+        session.pointee.appliedOffset &+= Int64(pointee.heldStream.count)
+        if pointee.feedsBacklog { pointee.backlog.pointee.append(pointee.heldStream.bytes) }
+        pointee.heldStream.removeAll()
+    }
+
+    // MARK: Waiting
+
+    func postpone(_ session: UnsafeMutablePointer<Session>) {
+        guard !session.pointee.flags.contains(.postponed) else { return }
+        session.pointee.flags.insert(.postponed)
+        pointee.postponed.append(session)
+    }
+
+    /// Runs what waited for the end of a pause.
+    public func resumePostponed() {
+        var waiting: [UnsafeMutablePointer<Session>] = []
+        while let session = pointee.postponed.popLast() { waiting.append(session) }
+        for session in waiting.reversed() where !session.pointee.flags.contains(.closeNow) {
+            session.pointee.flags.remove(.postponed)
+            process(session)
+        }
+    }
+
+    /// Suspends a session until `unblock`; its further input is kept.
+    public func block(_ session: UnsafeMutablePointer<Session>, _ reason: BlockReason) {
+        invariant(!session.pointee.flags.contains(.blocked), "a session is blocked once")
+        session.pointee.flags.insert(.blocked)
+        session.pointee.block = reason
+        pointee.blocked.append(session)
+    }
+
+    /// Ends a block; the reply must have been written. Runs the input that came meanwhile.
+    public func unblock(_ session: UnsafeMutablePointer<Session>) {
+        guard session.pointee.flags.contains(.blocked) else { return }
+        session.pointee.flags.remove(.blocked)
+        session.pointee.block = .none
+        pointee.blocked.remove(session)
+        if !session.pointee.output.pointee.isEmpty { queueWrite(session) }
+        if !session.pointee.flags.contains(.closeNow) { process(session) }
+    }
+
+    // MARK: Transactions
+
+    /// Drops the queue and the watched keys of a session.
+    public func discardTransaction(_ session: UnsafeMutablePointer<Session>) {
+        session.pointee.flags.subtract([.multi, .dirtyExec, .dirtyWatch])
+        guard let transaction = session.pointee.transaction else { return }
+        unwatch(session)
+        transaction.deinitialize(count: 1)
+        transaction.deallocate()
+        session.pointee.transaction = nil
+    }
+
+    /// The transaction of a session, made when first needed.
+    public func transaction(
+        of session: UnsafeMutablePointer<Session>
+    ) -> UnsafeMutablePointer<Transaction> {
+        if let existing = session.pointee.transaction { return existing }
+        let fresh = UnsafeMutablePointer<Transaction>.allocate(capacity: 1)
+        fresh.initialize(to: Transaction())
+        session.pointee.transaction = fresh
+        return fresh
+    }
+
+    public func unwatch(_ session: UnsafeMutablePointer<Session>) {
+        guard let transaction = session.pointee.transaction else { return }
+        for key in transaction.pointee.watched { pointee.watch.remove(key, session) }
+        transaction.pointee.watched.removeAll()
+        session.pointee.flags.remove(.dirtyWatch)
+    }
+
+    /// Runs the queue of `session`: the body of EXEC. Replies are written by the commands.
+    public func runTransaction(_ session: UnsafeMutablePointer<Session>) {
+        guard let transaction = session.pointee.transaction else { return }
+        let saved = pointee.frame.pointee
+        let fromPrimary = session.pointee.flags.contains(.fromPrimary)
+        session.pointee.flags.remove(.multi)
+        session.pointee.flags.insert(.executing)
+        pointee.executingTransaction = !fromPrimary
+        let commands = transaction.pointee.commands
+        for queued in commands {
+            let first = pointee.arguments.count
+            transaction.pointee.arguments(of: queued, into: &pointee.arguments)
+            call(
+                queued.command, UnsafePointer(pointee.arguments.base + first),
+                pointee.arguments.count - first, session, nil)
+            pointee.arguments.truncate(to: first)
+        }
+        session.pointee.flags.remove(.executing)
+        closeTransaction()
+        pointee.frame.pointee = saved
+    }
+
+    // MARK: Sessions come and go
+
+    /// A new session; the caller sets `driver` and flags.
+    public func openSession(
+        peer: String, local: String
+    ) -> UnsafeMutablePointer<Session> {
+        let session = UnsafeMutablePointer<Session>.allocate(capacity: 1)
+        session.initialize(
+            to: Session(
+                id: pointee.nextSessionID, peer: peer, local: local,
+                now: pointee.now.instant))
+        pointee.nextSessionID &+= 1
+        if pointee.settings.requirePassword.isEmpty {
+            session.pointee.flags.insert(.authenticated)
+        }
+        pointee.sessions.insert(session)
+        return session
+    }
+
+    /// Frees a session that the shell has closed.
+    public func freeSession(_ session: UnsafeMutablePointer<Session>) {
+        discardTransaction(session)
+        pointee.pendingWrites.remove(session)
+        pointee.closing.remove(session)
+        pointee.blocked.remove(session)
+        pointee.postponed.remove(session)
+        pointee.sessions.remove(session)
+        session.deinitialize(count: 1)
+        session.deallocate()
+    }
+}

@@ -1,0 +1,259 @@
+// From bytes in a session's input to commands run. Pipelined requests are taken in batches: all
+// complete commands are parsed, their first keys hashed and the table's cache lines asked for,
+// and only then are they run in order, so that the memory latency of one key hides behind the
+// work of another. A lone command skips all that.
+import Base
+import HashSlots
+import RESP
+import Storage
+
+/// One parsed command of a batch.
+struct ParsedCommand {
+    var command: UnsafeMutablePointer<Command>?
+    var firstArgument: Int
+    var argumentCount: Int
+    /// Where the next command begins in the input.
+    var end: Int
+    var key: KeyRef?
+}
+
+extension ExecutorPointer {
+    static var batchLimit: Int { 64 }
+
+    /// Parses and runs everything complete in the session's input. Returns when more bytes are
+    /// needed, or the session is blocked, postponed or closing.
+    public func process(_ session: UnsafeMutablePointer<Session>) {
+        withUnsafeTemporaryAllocation(of: ParsedCommand.self, capacity: Self.batchLimit) { batch in
+            guard let commands = batch.baseAddress else { return }
+            while session.pointee.input.pointee.count >= session.pointee.inputNeeded,
+                session.pointee.flags.isDisjoint(with: [
+                    .blocked, .closeAfterReply, .closeNow, .postponed,
+                ])
+            {
+                guard processBatch(session, commands) else { return }
+            }
+        }
+    }
+
+    /// One batch; false when nothing more can be done now.
+    private func processBatch(
+        _ session: UnsafeMutablePointer<Session>, _ batch: UnsafeMutablePointer<ParsedCommand>
+    ) -> Bool {
+        let input = session.pointee.input
+        let available = input.pointee.bytes
+        let first = pointee.arguments.count
+        var parser = RequestParser(
+            UnsafeMutablePointer<UInt8>(mutating: available.base), available.count)
+        let limits = ParseLimits(
+            bulkLength: pointee.settings.maxBulkLength,
+            authenticated: session.pointee.flags.contains(.authenticated))
+        var count = 0
+        var result = ParseResult.command
+        while count < Self.batchLimit {
+            let argument = pointee.arguments.count
+            result = parser.next(into: &pointee.arguments, limits: limits)
+            if result == .empty {
+                // An empty line costs nothing; a replica's keepalive is one.
+                continue
+            }
+            guard result == .command else { break }
+            (batch + count).initialize(
+                to: ParsedCommand(
+                    command: nil, firstArgument: argument,
+                    argumentCount: pointee.arguments.count &- argument, end: parser.position,
+                    key: nil))
+            count &+= 1
+        }
+        if count > 1 { prepare(batch, count, session) }
+
+        var done = 0
+        var consumed = count == 0 ? parser.position : 0
+        while done < count {
+            let parsed = batch[done]
+            let outcome = run(parsed, session, isPrepared: count > 1)
+            if outcome == .postpone {
+                postpone(session)
+                break
+            }
+            consumed = parsed.end
+            done &+= 1
+            if _slowPath(
+                !session.pointee.flags.isDisjoint(with: [
+                    .blocked, .closeAfterReply, .closeNow,
+                ]))
+            {
+                break
+            }
+        }
+        pointee.arguments.truncate(to: first)
+        if done == count, count > 0 { consumed = parser.position }
+        if _slowPath(session.pointee.flags.contains(.fromPrimary)), consumed > 0 {
+            applyStream(session, available[0..<consumed])
+        }
+        input.pointee.consume(consumed)
+        guard done == count else { return false }
+        session.pointee.inputNeeded = 1
+        if case .failed(let error) = result {
+            refuseProtocol(session, error)
+            return false
+        }
+        if result == .incomplete {
+            session.pointee.inputNeeded = parser.needed
+            pointee.arguments.shrink()
+            return false
+        }
+        return true
+    }
+
+    /// Looks up the commands of a batch, hashes their first keys and prefetches.
+    private func prepare(
+        _ batch: UnsafeMutablePointer<ParsedCommand>, _ count: Int,
+        _ session: UnsafeMutablePointer<Session>
+    ) {
+        let table = pointee.commands
+        let keyspace = pointee.keyspace
+        let database = Int(session.pointee.database)
+        for index in 0..<count {
+            let arguments = pointee.arguments.base + batch[index].firstArgument
+            guard let command = table.pointee.find(arguments[0]) else { continue }
+            batch[index].command = command
+            let position = Int(command.pointee.firstKey)
+            if position > 0, position < batch[index].argumentCount {
+                let key = keyspace.key(arguments[position], database: database)
+                batch[index].key = key
+                keyspace.prefetchBucket(key)
+            }
+        }
+        for index in 0..<count {
+            if let key = batch[index].key { keyspace.prefetchEntry(key) }
+        }
+    }
+
+    /// Passes one command through the gates and runs it.
+    @inline(__always)
+    private func run(
+        _ parsed: ParsedCommand, _ session: UnsafeMutablePointer<Session>, isPrepared: Bool
+    ) -> Verdict {
+        let arguments = UnsafePointer(pointee.arguments.base + parsed.firstArgument)
+        let count = parsed.argumentCount
+        var found = parsed.command
+        if !isPrepared { found = pointee.commands.pointee.find(arguments[0]) }
+        guard var command = found else {
+            refuseUnknown(session, arguments, count)
+            return .answered
+        }
+        if _slowPath(command.pointee.flags.contains(.container)), count > 1 {
+            guard let sub = pointee.commands.pointee.find(arguments[1], of: command) else {
+                refuseUnknownSubcommand(command, session, arguments[1])
+                return .answered
+            }
+            command = sub
+        }
+        let arity = Int(command.pointee.arity)
+        if _slowPath(arity >= 0 ? count != arity : count < 0 &- arity) {
+            refuseArity(command, session)
+            return .answered
+        }
+        if _slowPath(
+            !pointee.alerts.isEmpty
+                || !session.pointee.flags.isDisjoint(with: .unusual)
+                || !session.pointee.flags.contains(.authenticated)
+                || command.pointee.flags.contains(.protected))
+        {
+            return runUnusual(command, arguments, count, session, parsed.key)
+        }
+        if command.pointee.flags.contains(.touchesKeys), pointee.routing != nil {
+            let key = parsed.key ?? firstKey(command, arguments, count, session)
+            guard servesKeys(command, arguments, count, session, firstKey: key) else {
+                return .answered
+            }
+            call(command, arguments, count, session, key)
+            return .run
+        }
+        call(command, arguments, count, session, parsed.key)
+        return .run
+    }
+
+    @inline(__always)
+    private func firstKey(
+        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
+        _ session: UnsafeMutablePointer<Session>
+    ) -> KeyRef? {
+        let position = Int(command.pointee.firstKey)
+        guard position > 0, position < count else { return nil }
+        return pointee.keyspace.key(
+            arguments[position], database: Int(session.pointee.database))
+    }
+
+    /// Runs a command that passed the gates.
+    @inline(__always)
+    public func call(
+        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
+        _ session: UnsafeMutablePointer<Session>, _ key: KeyRef?
+    ) {
+        let frame = pointee.frame
+        frame.pointee.executor = self
+        frame.pointee.session = session
+        frame.pointee.command = command
+        frame.pointee.arguments = arguments
+        frame.pointee.argumentCount = count
+        frame.pointee.firstKey = key
+        frame.pointee.propagation = .arguments
+        frame.pointee.forcePropagation = false
+        let database = session.pointee.database
+        let dirtyBefore = pointee.dirty
+        let output = session.pointee.output
+        let replyStart = output.pointee.count
+        let start = cycles()
+        command.pointee.handler(UnsafeMutableRawPointer(frame))
+        command.pointee.cycles &+= cycles() &- start
+        command.pointee.calls &+= 1
+        session.pointee.lastCommand = command.pointee.id
+        pointee.stats.commandsProcessed &+= 1
+        if pointee.dirty != dirtyBefore || frame.pointee.forcePropagation {
+            propagate(frame, database: database)
+            session.pointee.lastWriteOffset = pointee.backlog.pointee.endOffset
+        } else if _slowPath(!pointee.rewrite.pointee.isEmpty) {
+            pointee.rewrite.pointee.removeAll()
+        }
+        if _slowPath(output.pointee.count > replyStart) {
+            noteReply(command, session, output, replyStart)
+        }
+    }
+
+    /// Counts error replies and queues the session for writing.
+    @inline(__always)
+    private func noteReply(
+        _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>,
+        _ output: UnsafeMutablePointer<Buffer>, _ start: Int
+    ) {
+        let bytes = output.pointee.bytes
+        if _slowPath(bytes.base[start] == UInt8(ascii: "-")) {
+            command.pointee.failedCalls &+= 1
+            countErrorReply(bytes[start..<bytes.count])
+        }
+        queueWrite(session)
+    }
+
+    @inline(never)
+    private func countErrorReply(_ reply: Bytes) {
+        var end = 1
+        while end < reply.count, reply[end] != 13 { end += 1 }
+        countError(reply[1..<end].string)
+    }
+
+    /// Puts a session with replies on the list that the end of the iteration writes.
+    @inline(__always)
+    public func queueWrite(_ session: UnsafeMutablePointer<Session>) {
+        if session.pointee.flags.contains(.pendingWrite) { return }
+        session.pointee.flags.insert(.pendingWrite)
+        pointee.pendingWrites.append(session)
+    }
+
+    /// Marks a session to be closed at the end of the iteration, without writing.
+    public func close(_ session: UnsafeMutablePointer<Session>) {
+        guard !session.pointee.flags.contains(.closeNow) else { return }
+        session.pointee.flags.insert(.closeNow)
+        pointee.closing.append(session)
+    }
+}

@@ -1,0 +1,152 @@
+// The state that commands run on: one value in unsafe memory per node, its pointer handed to
+// every call. Nothing here does I/O; replies go to session buffers, changes to the backlog, and
+// whoever drives the node (`NodeCore`) carries them on at the end of the loop iteration.
+import Base
+import HashSlots
+import RESP
+import Storage
+
+/// Conditions that make dispatch look closer. Empty on a healthy primary.
+public struct Alerts: OptionSet, Sendable {
+    public let rawValue: UInt16
+    @inline(__always)
+    public init(rawValue: UInt16) { self.rawValue = rawValue }
+
+    /// The data set is being loaded.
+    public static let loading = Alerts(rawValue: 1 << 0)
+    /// A replica whose link to its primary is down and that must not serve stale data.
+    public static let stale = Alerts(rawValue: 1 << 1)
+    /// Fewer good replicas than `min-replicas-to-write`.
+    public static let tooFewReplicas = Alerts(rawValue: 1 << 2)
+    /// Writes of clients are refused: a replica with `replica-read-only`.
+    public static let readOnly = Alerts(rawValue: 1 << 3)
+    /// Writes wait (CLIENT PAUSE WRITE, a hand-over).
+    public static let pausedWrites = Alerts(rawValue: 1 << 4)
+    /// All commands wait (CLIENT PAUSE ALL).
+    public static let pausedAll = Alerts(rawValue: 1 << 5)
+    /// `maxmemory` is set: every write checks it.
+    public static let memoryLimited = Alerts(rawValue: 1 << 6)
+    /// The last save failed and `stop-writes-on-bgsave-error` is set.
+    public static let saveFailed = Alerts(rawValue: 1 << 7)
+    /// MONITOR sessions exist.
+    public static let monitored = Alerts(rawValue: 1 << 8)
+    /// This node applies somebody's stream.
+    public static let isReplica = Alerts(rawValue: 1 << 9)
+}
+
+/// Classes of keyspace events, as `notify-keyspace-events` names them.
+public struct KeyEventClass: OptionSet, Sendable {
+    public let rawValue: UInt16
+    @inline(__always)
+    public init(rawValue: UInt16) { self.rawValue = rawValue }
+    public static let generic = KeyEventClass(rawValue: 1 << 2)
+    public static let string = KeyEventClass(rawValue: 1 << 3)
+    public static let list = KeyEventClass(rawValue: 1 << 4)
+    public static let set = KeyEventClass(rawValue: 1 << 5)
+    public static let hash = KeyEventClass(rawValue: 1 << 6)
+    public static let sortedSet = KeyEventClass(rawValue: 1 << 7)
+    public static let expired = KeyEventClass(rawValue: 1 << 8)
+    public static let evicted = KeyEventClass(rawValue: 1 << 9)
+    public static let stream = KeyEventClass(rawValue: 1 << 10)
+    public static let keyMiss = KeyEventClass(rawValue: 1 << 11)
+    public static let new = KeyEventClass(rawValue: 1 << 14)
+}
+
+/// Which commands of clients wait (CLIENT PAUSE, hand-over).
+public enum PauseMode: Int, Sendable {
+    case none
+    case writes
+    case all
+}
+
+/// How the engine is passed about. What calls handlers or hooks is written as methods of the
+/// pointer, never as mutating methods of the value: those would claim exclusive access while the
+/// handler reaches the same value through its own pointer.
+public typealias ExecutorPointer = UnsafeMutablePointer<Executor>
+
+public struct Executor: ~Copyable {
+    public let keyspace: Keyspace
+    public let commands: UnsafeMutablePointer<CommandTable>
+    public let backlog: UnsafeMutablePointer<Backlog>
+    /// The node that owns this executor, for the commands that `NodeCore` declares.
+    public var host: UnsafeMutableRawPointer?
+    /// In cluster mode: who serves each slot.
+    public var routing: UnsafeMutablePointer<RoutingTable>?
+
+    public var alerts: Alerts = []
+    /// Both clocks at the start of this loop iteration: what every command calls now.
+    public var now: Now
+    /// Changes since the last save, and the sign by which a call is known to have changed data.
+    public var dirty: Int64 = 0
+    /// True while somebody needs the stream of changes.
+    public var feedsBacklog = false
+    /// The database that the stream has selected; -1 before the first SELECT.
+    public var streamDatabase: Int32 = -1
+    /// Inside EXEC: the stream has seen MULTI already, so EXEC is owed.
+    public var transactionOpen = false
+    public var executingTransaction = false
+
+    /// Stream bytes of our primary that are part of an unfinished transaction.
+    public var heldStream = Buffer()
+    public var arguments = ArgumentList()
+    let frame: UnsafeMutablePointer<CallFrame>
+    /// Replacement commands that the running call wants propagated instead of itself.
+    public let rewrite: UnsafeMutablePointer<Buffer>
+    /// Work space of one command; empty between calls.
+    public let scratch: UnsafeMutablePointer<Buffer>
+
+    public var sessions = SessionTable()
+    /// Sessions with replies to write at the end of this iteration.
+    public var pendingWrites = PointerList()
+    /// Sessions to close at the end of this iteration.
+    public var closing = PointerList()
+    /// Sessions that are blocked in WAIT or an operation.
+    public var blocked = PointerList()
+    /// Sessions whose commands wait for the end of a pause.
+    public var postponed = PointerList()
+    public var pauseMode: PauseMode = .none
+    public var pauseUntil: Instant = .start
+    /// True while a hand-over or failover pauses writes, whatever CLIENT PAUSE says.
+    public var internalPause = false
+
+    public var watch = WatchTable()
+    public var settings = Settings()
+    public var stats = Stats()
+    public var prng: Prng
+    /// Hook: frees memory until below `maxmemory`; false when that cannot be done.
+    public var makeRoom: @convention(c) (UnsafeMutableRawPointer) -> Bool = { _ in true }
+    /// Hook: a key event happened. Arguments: the executor, a `KeyEvent`.
+    public var keyEvent: (@convention(c) (UnsafeMutableRawPointer, UnsafeRawPointer) -> Void)?
+    /// The ID of the next session.
+    public var nextSessionID: UInt64 = 1
+    /// Debug switches of the public test suite.
+    public var activeExpire = true
+
+    public init(
+        keyspace: Keyspace, commands: UnsafeMutablePointer<CommandTable>,
+        now: Now, seed: UInt64
+    ) {
+        self.keyspace = keyspace
+        self.commands = commands
+        self.now = now
+        prng = Prng(seed: seed)
+        backlog = .allocate(capacity: 1)
+        backlog.initialize(to: Backlog(offset: 0))
+        frame = .allocate(capacity: 1)
+        frame.initialize(to: CallFrame())
+        rewrite = .allocate(capacity: 1)
+        rewrite.initialize(to: Buffer())
+        scratch = .allocate(capacity: 1)
+        scratch.initialize(to: Buffer())
+    }
+
+    deinit {
+        frame.deallocate()
+        rewrite.deinitialize(count: 1)
+        rewrite.deallocate()
+        scratch.deinitialize(count: 1)
+        scratch.deallocate()
+        backlog.deinitialize(count: 1)
+        backlog.deallocate()
+    }
+}

@@ -1,0 +1,263 @@
+// The questions that a command must pass before it runs, in the reference's order. A healthy
+// primary answers all of them with one test of `alerts` and `flags`; everything else is here.
+import Base
+import HashSlots
+import RESP
+import Storage
+
+/// What becomes of a command at the gates.
+enum Verdict {
+    /// Run it.
+    case run
+    /// Answered already (an error, or queued in MULTI).
+    case answered
+    /// Not now: leave it in the input and come back.
+    case postpone
+}
+
+extension ExecutorPointer {
+    /// The slow look. `command` is known and its arity is right.
+    @inline(never)
+    func gate(
+        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
+        _ session: UnsafeMutablePointer<Session>
+    ) -> Verdict {
+        let flags = effectiveFlags(command, session)
+        let reply = ReplyWriter(session.pointee.output, version: session.pointee.protocolVersion)
+        let fromPrimary = session.pointee.flags.contains(.fromPrimary)
+        if !session.pointee.flags.contains(.authenticated), !flags.contains(.noAuth) {
+            return refuse(command, session, reply, .noAuth)
+        }
+        if !fromPrimary, let verdict = refusedByState(command, flags, session, reply) {
+            return verdict
+        }
+        if session.pointee.flags.contains(.multi), !runsInsideMulti(command) {
+            if command.pointee.flags.contains(.noMulti) {
+                return refuse(
+                    command, session, reply,
+                    ErrorReply("ERR Command not allowed inside a transaction"))
+            }
+            guard let transaction = session.pointee.transaction else {
+                unreachable("a session in MULTI has a transaction")
+            }
+            transaction.pointee.enqueue(command, arguments, count)
+            reply.raw("+QUEUED\r\n")
+            return .answered
+        }
+        if !fromPrimary, isPaused(flags), !session.pointee.flags.contains(.replica) {
+            return .postpone
+        }
+        return .run
+    }
+
+    /// EXEC counts as everything that it will run.
+    private func effectiveFlags(
+        _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>
+    ) -> CommandFlags {
+        var flags = command.pointee.flags
+        if let transaction = session.pointee.transaction, isNamed(command, "exec") {
+            flags.formUnion(transaction.pointee.flags)
+        }
+        return flags
+    }
+
+    func isNamed(_ command: UnsafeMutablePointer<Command>, _ name: StaticString) -> Bool {
+        guard let found = pointee.commands.pointee.find(Bytes(name)) else { return false }
+        return found == command
+    }
+
+    private func runsInsideMulti(_ command: UnsafeMutablePointer<Command>) -> Bool {
+        for name in ["exec", "discard", "multi", "watch", "quit", "reset"] as [StaticString]
+        where isNamed(command, name) { return true }
+        return false
+    }
+
+    private func isPaused(_ flags: CommandFlags) -> Bool {
+        if pointee.alerts.contains(.pausedAll) { return true }
+        return pointee.alerts.contains(.pausedWrites)
+            && !flags.isDisjoint(with: [.write, .mayReplicate])
+    }
+
+    private func refusedByState(
+        _ command: UnsafeMutablePointer<Command>, _ flags: CommandFlags,
+        _ session: UnsafeMutablePointer<Session>, _ reply: ReplyWriter
+    ) -> Verdict? {
+        let isWrite = flags.contains(.write)
+        if pointee.alerts.contains(.memoryLimited), flags.contains(.denyOOM) || isWrite {
+            let fits = pointee.makeRoom(self)
+            if !fits, flags.contains(.denyOOM) {
+                return refuse(command, session, reply, .outOfMemory)
+            }
+        }
+        if pointee.alerts.contains(.saveFailed), isWrite || flags.contains(.mayReplicate) {
+            return refuse(
+                command, session, reply,
+                ErrorReply(
+                    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error."
+                ))
+        }
+        if pointee.alerts.contains(.tooFewReplicas), isWrite {
+            return refuse(command, session, reply, .noReplicas)
+        }
+        if pointee.alerts.contains(.readOnly), isWrite {
+            return refuse(command, session, reply, .readOnly)
+        }
+        if pointee.alerts.contains(.stale), !flags.contains(.stale) {
+            return refuse(command, session, reply, .masterDown)
+        }
+        if pointee.alerts.contains(.loading), !flags.contains(.loading) {
+            return refuse(command, session, reply, .loading)
+        }
+        if session.pointee.flags.contains(.pubsub), session.pointee.protocolVersion == 2,
+            !allowedWhileSubscribed(command)
+        {
+            let name = pointee.commands.pointee.declarations[Int(command.pointee.id)].fullName
+            refuse(
+                command, session,
+                "ERR Can't execute '\(name)': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            )
+            return .answered
+        }
+        return nil
+    }
+
+    private func allowedWhileSubscribed(_ command: UnsafeMutablePointer<Command>) -> Bool {
+        for name in [
+            "ping", "subscribe", "ssubscribe", "sunsubscribe", "unsubscribe", "psubscribe",
+            "punsubscribe", "quit", "reset",
+        ] as [StaticString] where isNamed(command, name) { return true }
+        return false
+    }
+
+    // MARK: Refusals
+
+    /// Answers with an error, counts it, and spoils the transaction that is being queued.
+    @discardableResult
+    func refuse(
+        _ command: UnsafeMutablePointer<Command>?, _ session: UnsafeMutablePointer<Session>,
+        _ reply: ReplyWriter, _ error: ErrorReply
+    ) -> Verdict {
+        refuse(command, session, "\(error.text)")
+        return .answered
+    }
+
+    func refuse(
+        _ command: UnsafeMutablePointer<Command>?, _ session: UnsafeMutablePointer<Session>,
+        _ text: String
+    ) {
+        command?.pointee.rejectedCalls &+= 1
+        if session.pointee.flags.contains(.multi) {
+            if let command, isNamed(command, "exec") {
+                discardTransaction(session)
+                let reason = text.hasPrefix("ERR ") ? String(text.dropFirst(4)) : text
+                writeError(session, "EXECABORT Transaction discarded because of: \(reason)")
+                return
+            }
+            session.pointee.flags.insert(.dirtyExec)
+        }
+        writeError(session, text)
+    }
+
+    /// Writes an error line and counts it.
+    public func writeError(_ session: UnsafeMutablePointer<Session>, _ text: String) {
+        let reply = ReplyWriter(session.pointee.output, version: session.pointee.protocolVersion)
+        reply.error(text)
+        countError(text)
+    }
+
+    func countError(_ text: String) {
+        pointee.stats.errorReplies &+= 1
+        let code = text.split(separator: " ", maxSplits: 1).first.map(String.init) ?? "ERR"
+        if pointee.stats.errorsByCode[code] != nil || pointee.stats.errorsByCode.count < 1024 {
+            pointee.stats.errorsByCode[code, default: 0] &+= 1
+        }
+    }
+
+    // MARK: Cluster
+
+    /// In cluster mode: whether the command may run here. Answers and returns false when not.
+    @inline(__always)
+    func servesKeys(
+        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
+        _ session: UnsafeMutablePointer<Session>, firstKey: KeyRef?
+    ) -> Bool {
+        guard let routing = pointee.routing else { return true }
+        if _fastPath(command.pointee.firstKey == command.pointee.lastKey), let firstKey,
+            !command.pointee.flags.contains(.movableKeys),
+            routing.pointee.serves(Slot(hash: firstKey.slot))
+        {
+            return true
+        }
+        return servesKeysSlow(routing, command, arguments, count, session)
+    }
+
+    @inline(never)
+    private func servesKeysSlow(
+        _ routing: UnsafeMutablePointer<RoutingTable>, _ command: UnsafeMutablePointer<Command>,
+        _ arguments: UnsafePointer<Bytes>, _ count: Int, _ session: UnsafeMutablePointer<Session>
+    ) -> Bool {
+        if session.pointee.flags.contains(.fromPrimary) { return true }
+        var keys: [KeyRef] = []
+        if let transaction = session.pointee.transaction, isNamed(command, "exec") {
+            transaction.pointee.forEachKey(self) { keys.append($0) }
+        } else {
+            guard let positions = keyPositions(command, arguments, count) else { return true }
+            for position in positions where !position.flags.contains(.notKey) {
+                keys.append(pointee.keyspace.key(arguments[position.index], database: 0))
+            }
+        }
+        guard let first = keys.first else { return true }
+        let slot = Slot(hash: first.slot)
+        let redirect: Redirect
+        if keys.contains(where: { $0.slot != first.slot }) {
+            redirect = routing.pointee.decideAcrossSlots(first: slot)
+        } else {
+            let flags = effectiveFlags(command, session)
+            var request = RedirectRequest()
+            request.isWrite = flags.contains(.write)
+            request.isMigrate = isNamed(command, "migrate")
+            request.isAsking =
+                session.pointee.flags.contains(.asking) || flags.contains(.asking)
+            request.isReadOnlyClient = session.pointee.flags.contains(.readOnly)
+            request.hasSeveralKeys = keys.contains { !($0.bytes == first.bytes) }
+            redirect = routing.pointee.decide(slot, request) {
+                let existing = keys.count { pointee.keyspace.find($0) != nil }
+                return KeyPresence(existing: existing, missing: keys.count - existing)
+            }
+        }
+        guard let line = routing.pointee.errorLine(redirect) else { return true }
+        refuse(command, session, String(decoding: line, as: UTF8.self))
+        return false
+    }
+
+    /// Where the keys of a call are; nil when its arguments do not fit its key specification.
+    public func keyPositions(
+        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int
+    ) -> [KeyPosition]? {
+        if let finder = pointee.commands.pointee.keyFinders[command.pointee.id] {
+            return finder(arguments, count)
+        }
+        var out: [KeyPosition] = []
+        for spec in pointee.commands.pointee.declarations[Int(command.pointee.id)].keys {
+            guard let found = spec.positions(arguments, count) else { return nil }
+            out.append(contentsOf: found)
+        }
+        return out
+    }
+}
+
+extension Transaction {
+    /// Calls `body` with each key of the queued commands.
+    func forEachKey(_ executor: ExecutorPointer, _ body: (KeyRef) -> Void) {
+        var list = ArgumentList()
+        for queued in commands {
+            list.truncate(to: 0)
+            arguments(of: queued, into: &list)
+            let positions = executor.keyPositions(
+                queued.command, UnsafePointer(list.base), list.count)
+            for position in positions ?? [] where !position.flags.contains(.notKey) {
+                body(executor.pointee.keyspace.key(list.base[position.index], database: 0))
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+// The one door through which core families and modules add themselves to a node.
+import Base
+
+/// A family of commands, core or module.
+public struct Extension {
+    public let name: StaticString
+    public let register: (inout Registry) -> Void
+
+    public init(_ name: StaticString, register: @escaping (inout Registry) -> Void) {
+        self.name = name
+        self.register = register
+    }
+}
+
+public struct Registry: ~Copyable {
+    public private(set) var table = CommandTable()
+    /// The group of the commands that are declared next.
+    public var group: CommandGroup = .generic
+
+    public init() {}
+
+    /// Declares one command. Call it as a statement per command: array literals of declarations
+    /// take minutes to compile.
+    ///
+    /// - `acl`: categories beyond those that the flags imply (write, read, fast or slow, …).
+    /// - `syntax`: the arguments as COMMAND DOCS describes them, see `CommandSyntax`.
+    /// - `history`, `tips`: one per line. `deprecated`: version, a space, the replacement.
+    public mutating func command(
+        _ name: StaticString, of container: StaticString? = nil, since: StaticString, arity: Int,
+        _ flags: CommandFlags = [], acl: CommandCategories = [], keys: [KeySpec] = [],
+        syntax: StaticString = "", summary: StaticString = "", complexity: StaticString = "",
+        history: StaticString = "", tips: StaticString = "", deprecated: StaticString = "",
+        system: Bool = false, group: CommandGroup? = nil, finder: KeyFinder? = nil,
+        handler: @escaping CommandHandler
+    ) {
+        table.insert(
+            CommandDeclaration(
+                name: name, container: container, group: group ?? self.group, since: since,
+                arity: arity, flags: flags, categories: Registry.implied(flags).union(acl),
+                keys: keys, syntax: syntax, summary: summary, complexity: complexity,
+                history: history, tips: tips, deprecated: deprecated, isSystem: system),
+            handler: handler, finder: finder)
+    }
+
+    /// The categories that the reference derives from flags.
+    private static func implied(_ flags: CommandFlags) -> CommandCategories {
+        var out: CommandCategories = []
+        if flags.contains(.write) { out.insert(.write) }
+        if flags.contains(.readonly) { out.insert(.read) }
+        if flags.contains(.admin) { out.formUnion([.admin, .dangerous]) }
+        if flags.contains(.pubsub) { out.insert(.pubsub) }
+        if flags.contains(.blocking) { out.insert(.blocking) }
+        out.insert(flags.contains(.fast) ? .fast : .slow)
+        return out
+    }
+
+    public consuming func finish() -> CommandTable { table }
+}

@@ -1,0 +1,135 @@
+// The configuration in force, as plain fields: what `ConfigTable` parses into and the rest reads.
+// Hot fields are trivial; texts and lists are for cold code. Names follow redis.conf.
+import Base
+import Storage
+
+/// One class of `client-output-buffer-limit`, in bytes and seconds; 0 is no limit.
+public struct OutputLimit: Sendable, Equatable {
+    public var hard: Int
+    public var soft: Int
+    public var softSeconds: Int
+    public init(hard: Int, soft: Int, softSeconds: Int) {
+        self.hard = hard
+        self.soft = soft
+        self.softSeconds = softSeconds
+    }
+}
+
+public struct Settings {
+    // MARK: Read while commands run
+    public var maxMemory: Int = 0
+    public var evictionPolicy: EvictionPolicy = .noEviction
+    public var maxMemorySamples = 5
+    public var evictionTenacity = 10
+    public var maxBulkLength = 512 << 20
+    public var queryBufferLimit = 1 << 30
+    public var lfuLogFactor = 10
+    public var lfuDecayTime = 1
+    public var lazyExpire = false
+    public var lazyEviction = false
+    public var lazyServerDelete = false
+    public var lazyUserDelete = false
+    public var lazyUserFlush = false
+    public var replicaReadOnly = true
+    public var replicaServeStaleData = true
+    public var replicaIgnoreMaxMemory = true
+    public var minReplicasToWrite = 0
+    public var minReplicasMaxLag = 10
+    public var clusterEnabled = false
+    public var clusterAllowReadsWhenDown = false
+    public var clusterAllowPubsubshardWhenDown = true
+    public var stopWritesOnSaveError = true
+    public var latencyTracking = true
+
+    // MARK: Connections
+    public var port = 6379
+    public var bind: [String] = ["*", "-::*"]
+    public var bindSourceAddress = ""
+    public var unixSocket = ""
+    public var unixSocketPermissions = 0
+    public var tcpBacklog = 511
+    public var tcpKeepAlive = 300
+    public var timeout = 0
+    public var maxClients = 10000
+    public var protectedMode = true
+    public var requirePassword = ""
+    public var enableDebugCommand = "no"
+    public var enableModuleCommand = "no"
+    public var enableProtectedConfigs = "no"
+    public var normalOutputLimit = OutputLimit(hard: 0, soft: 0, softSeconds: 0)
+    public var replicaOutputLimit = OutputLimit(hard: 256 << 20, soft: 64 << 20, softSeconds: 60)
+    public var pubsubOutputLimit = OutputLimit(hard: 32 << 20, soft: 8 << 20, softSeconds: 60)
+    public var maxMemoryClients = 0
+    public var maxMemoryClientsIsPercentage = false
+
+    // MARK: Process
+    public var databases = 16
+    public var hz = 10
+    public var dynamicHz = true
+    public var daemonize = false
+    public var supervised = "no"
+    public var pidFile = ""
+    public var logFile = ""
+    public var logLevel: LogLevel = .notice
+    public var syslogEnabled = false
+    public var alwaysShowLogo = false
+    public var directory = "."
+    public var shutdownTimeout = 10
+    public var shutdownOnSIGINT = "default"
+    public var shutdownOnSIGTERM = "default"
+    public var procTitleTemplate = "{title} {listen-addr} {server-mode}"
+    public var setProcTitle = true
+    public var activeExpireEffort = 1
+    public var activeRehashing = true
+
+    // MARK: Snapshots
+    public var dbFilename = "dump.rdb"
+    public var savePoints: [(seconds: Int, changes: Int)] = [(3600, 1), (300, 100), (60, 10000)]
+    public var rdbCompression = true
+    public var rdbChecksum = true
+    public var rdbDelSyncFiles = false
+    public var sanitizeDumpPayload = "no"
+
+    // MARK: Replication
+    public var replicaOf: (host: String, port: Int)?
+    public var masterUser = ""
+    public var masterAuth = ""
+    public var replicaPriority = 100
+    public var replicaAnnounced = true
+    public var replicaAnnounceIP = ""
+    public var replicaAnnouncePort = 0
+    public var replicationTimeout = 60
+    public var replicationPingPeriod = 10
+    public var replicationDisableNoDelay = false
+    public var backlogSize = 1 << 20
+    public var backlogTTL = 3600
+    public var disklessSync = true
+    public var disklessSyncDelay = 5
+    public var disklessSyncMaxReplicas = 0
+    public var disklessLoad = "disabled"
+    public var replicaLazyFlush = false
+    public var propagationErrorBehavior = "ignore"
+    public var replicaIgnoreDiskWriteErrors = false
+
+    // MARK: Cluster
+    public var clusterConfigFile = "nodes.conf"
+    public var clusterNodeTimeout = 15000
+    public var clusterPort = 0
+    public var clusterMigrationBarrier = 1
+    public var clusterAllowReplicaMigration = true
+    public var clusterReplicaValidityFactor = 10
+    public var clusterReplicaNoFailover = false
+    public var clusterRequireFullCoverage = true
+    public var clusterAnnounceIP = ""
+    public var clusterAnnounceHostname = ""
+    public var clusterAnnounceHumanNodename = ""
+    public var clusterAnnouncePort = 0
+    public var clusterAnnounceTLSPort = 0
+    public var clusterAnnounceBusPort = 0
+    public var clusterPreferredEndpointType = "ip"
+    public var clusterLinkSendBufferLimit = 0
+    public var clusterPingInterval = 1000
+    public var clusterAllowEmptyPrimaryRestart = false
+
+    public init() {}
+}
