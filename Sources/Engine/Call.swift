@@ -101,11 +101,11 @@ public struct Call {
     @inline(__always)
     public func lookupRead(_ key: KeyRef) -> Entry? {
         guard let entry = keyspace.find(key) else {
-            executor.pointee.stats.keyspaceMisses &+= 1
+            missed(key)
             return nil
         }
         if _slowPath(entry.hasExpiry), executor.hideIfExpired(key, entry, self) {
-            executor.pointee.stats.keyspaceMisses &+= 1
+            missed(key)
             return nil
         }
         executor.pointee.stats.keyspaceHits &+= 1
@@ -118,6 +118,7 @@ public struct Call {
     public func lookupWrite(_ key: KeyRef) -> Entry? {
         guard let entry = keyspace.find(key) else { return nil }
         if _slowPath(entry.hasExpiry), executor.hideIfExpired(key, entry, self) {
+            dropHidden(key)
             return nil
         }
         executor.touch(entry, session)
@@ -147,7 +148,9 @@ public struct Call {
     @inline(__always)
     public func signal(_ eventClass: KeyEventClass, _ event: StaticString, _ key: KeyRef) {
         if _slowPath(!executor.pointee.watch.isEmpty) {
-            executor.pointee.watch.touch(database: Int32(key.database), key: key.bytes)
+            let exists = keyspace.find(key) != nil
+            executor.pointee.watch.touch(
+                database: Int32(key.database), key: key.bytes, exists: exists)
         }
         if let hook = executor.pointee.keyEvent {
             KeyEvent.send(hook, executor, eventClass, event, key)

@@ -96,7 +96,7 @@ public enum CommandGroup: String, Sendable {
 /// The record that dispatch reads: one cache line and a half, in unsafe memory, never moved.
 public struct Command {
     public let handler: CommandHandler
-    public let flags: CommandFlags
+    public internal(set) var flags: CommandFlags
     /// Exact when positive, a minimum when negative; counts the command's name.
     public let arity: Int16
     /// Positions of the keys when they are a plain range: first, last (negative from the end),

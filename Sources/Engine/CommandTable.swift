@@ -134,6 +134,7 @@ public struct CommandTable: ~Copyable {
         var parent = CommandTable.noParent
         if let parentCommand {
             guard let found = parentCommand else { unreachable("container not declared yet") }
+            found.pointee.flags.insert(.container)
             parent = found.pointee.id
         }
         (commands + count).initialize(
@@ -180,7 +181,10 @@ public struct CommandTable: ~Copyable {
                 last = to >= 0 ? index + to : to
             }
         }
-        if hasFinder { flags.insert(.movableKeys) }
+        // A finder that only tells what is done with the one key does not move it (SET, BITFIELD).
+        let onlyVariesFlags =
+            declaration.keys.count == 1 && declaration.keys[0].flags.contains(.variableFlags)
+        if hasFinder, !onlyVariesFlags { flags.insert(.movableKeys) }
         for spec in declaration.keys {
             if case .index = spec.begin, case .range = spec.find {
                 if spec.flags.contains(.incomplete) { flags.insert(.movableKeys) }

@@ -40,7 +40,10 @@ extension ExecutorPointer {
             guard let transaction = session.pointee.transaction else {
                 unreachable("a session in MULTI has a transaction")
             }
-            transaction.pointee.enqueue(command, arguments, count)
+            // A queue that cannot run any more is not worth its memory.
+            if session.pointee.flags.isDisjoint(with: [.dirtyExec, .dirtyWatch]) {
+                transaction.pointee.enqueue(command, arguments, count)
+            }
             reply.raw("+QUEUED\r\n")
             return .answered
         }

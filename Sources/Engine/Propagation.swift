@@ -113,7 +113,6 @@ extension ExecutorPointer {
     private func removeKey(_ key: KeyRef, lazily: Bool) {
         let existed = lazily ? pointee.keyspace.unlink(key) : pointee.keyspace.remove(key)
         invariant(existed, "a key that was found can be removed")
-        pointee.dirty &+= 1
     }
 
     private func propagateRemoval(_ key: KeyRef, lazily: Bool) {
@@ -123,7 +122,11 @@ extension ExecutorPointer {
 
     /// Tells observers of a key that changed outside any command.
     public func notify(_ eventClass: KeyEventClass, _ event: StaticString, _ key: KeyRef) {
-        if !pointee.watch.isEmpty { pointee.watch.touch(database: Int32(key.database), key: key.bytes) }
+        if !pointee.watch.isEmpty {
+            let exists = pointee.keyspace.find(key) != nil
+            pointee.watch.touch(
+                database: Int32(key.database), key: key.bytes, exists: exists)
+        }
         guard let hook = pointee.keyEvent else { return }
         withUnsafePointer(to: KeyEvent(eventClass: eventClass, name: event, key: key)) { event in
             hook(self, event)

@@ -1,31 +1,32 @@
 // WATCH: which sessions must fail their EXEC when a key changes. The table is empty in most
-// deployments; commands ask `isEmpty` and nothing else then.
+// deployments; commands ask `isEmpty` and nothing else then. A key that was expired already when it
+// was watched counts as missing: that its remains are removed later is no change.
 import Base
 
-/// A watched key, and whether it was already expired when it was watched: then its removal is no
-/// change.
 public struct WatchedKey: Hashable {
     public var database: Int32
     public var key: [UInt8]
-    public var expiredAtWatch: Bool
 
-    public init(database: Int32, key: [UInt8], expiredAtWatch: Bool) {
+    public init(database: Int32, key: [UInt8]) {
         self.database = database
         self.key = key
-        self.expiredAtWatch = expiredAtWatch
-    }
-
-    public static func == (a: WatchedKey, b: WatchedKey) -> Bool {
-        a.database == b.database && a.key == b.key
-    }
-    public func hash(into hasher: inout Hasher) {
-        hasher.combine(database)
-        hasher.combine(key)
     }
 }
 
+/// What a watched key is before or after its whole database is exchanged.
+public enum WatchedState {
+    case missing
+    case alive
+    /// There, but its time is over.
+    case expired
+}
+
 public struct WatchTable {
-    private var watchers: [WatchedKey: [UnsafeMutablePointer<Session>]] = [:]
+    private struct Watcher {
+        var session: UnsafeMutablePointer<Session>
+        var wasExpired: Bool
+    }
+    private var watchers: [WatchedKey: [Watcher]] = [:]
 
     public init() {}
 
@@ -33,27 +34,66 @@ public struct WatchTable {
     public var isEmpty: Bool { watchers.isEmpty }
     public var count: Int { watchers.count }
 
-    public mutating func add(_ key: WatchedKey, _ session: UnsafeMutablePointer<Session>) {
-        watchers[key, default: []].append(session)
+    /// Watches a key; `isExpired` when its time is over although it is still there.
+    public mutating func add(
+        _ key: WatchedKey, _ session: UnsafeMutablePointer<Session>, isExpired: Bool
+    ) {
+        watchers[key, default: []].append(Watcher(session: session, wasExpired: isExpired))
     }
 
     public mutating func remove(_ key: WatchedKey, _ session: UnsafeMutablePointer<Session>) {
         guard var list = watchers[key] else { return }
-        list.removeAll { $0 == session }
+        list.removeAll { $0.session == session }
         watchers[key] = list.isEmpty ? nil : list
     }
 
-    /// Marks everyone who watches this key.
-    public func touch(database: Int32, key: Bytes) {
-        let probe = WatchedKey(database: database, key: key.array, expiredAtWatch: false)
-        for session in watchers[probe] ?? [] { session.pointee.flags.insert(.dirtyWatch) }
+    /// True when the key was expired when this session began to watch it, and is still.
+    public func wasExpired(_ key: WatchedKey, _ session: UnsafeMutablePointer<Session>) -> Bool {
+        watchers[key]?.contains { $0.session == session && $0.wasExpired } ?? false
     }
 
-    /// Marks everyone who watches a key of `database` (any, if negative) for which `changed`.
-    public func touchAll(database: Int32, changed: (WatchedKey) -> Bool = { _ in true }) {
-        for (key, list) in watchers where database < 0 || key.database == database {
-            guard changed(key) else { continue }
-            for session in list { session.pointee.flags.insert(.dirtyWatch) }
+    /// Marks everyone who watches this key. `exists`: whether it is there after the change.
+    @inline(never)
+    public mutating func touch(database: Int32, key: Bytes, exists: Bool) {
+        let probe = WatchedKey(database: database, key: key.array)
+        guard var list = watchers[probe] else { return }
+        for index in list.indices {
+            if !list[index].wasExpired {
+                list[index].session.pointee.flags.insert(.dirtyWatch)
+            } else if !exists {
+                list[index].wasExpired = false
+            }
         }
+        watchers[probe] = list
+    }
+
+    /// Marks those who watch a key of `database` (of any, if negative) that an exchange or the end of
+    /// the whole database changes: FLUSHALL, SWAPDB, a full synchronisation.
+    public mutating func touchAll(
+        database: Int32, states: (WatchedKey) -> (before: WatchedState, after: WatchedState)
+    ) {
+        for key in watchers.keys where database < 0 || key.database == database {
+            let (before, after) = states(key)
+            guard before != .missing || after != .missing, var list = watchers[key] else { continue }
+            for index in list.indices {
+                if list[index].wasExpired, after == .missing {
+                    list[index].wasExpired = false
+                } else if list[index].wasExpired, after == .expired {
+                    continue
+                } else if !list[index].wasExpired, before == .missing, after == .expired {
+                    list[index].wasExpired = true
+                } else {
+                    list[index].session.pointee.flags.insert(.dirtyWatch)
+                }
+            }
+            watchers[key] = list
+        }
+    }
+
+    /// As above for the end of a database; `exists`: whether the key was in it.
+    public mutating func touchAll(
+        database: Int32, exists: (WatchedKey) -> Bool = { _ in true }
+    ) {
+        touchAll(database: database) { (exists($0) ? .alive : .missing, .missing) }
     }
 }
