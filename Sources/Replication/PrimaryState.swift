@@ -271,7 +271,9 @@ public struct PrimaryState: Sendable {
         invariant(snapshotIsRunning, "a snapshot that nobody asked for")
         invariant((endMark?.utf8.count ?? 40) == 40, "an end mark has 40 bytes")
         for session in snapshotSessions {
-            guard let index = index(of: session) else { continue }
+            guard let index = index(of: session), replicas[index].state == .waiting else {
+                continue
+            }
             replicas[index].state = .receiving(endMark: endMark != nil)
             replicas[index].snapshotOffset = history.offset
             replicas[index].lastProgress = now
