@@ -1,0 +1,113 @@
+// A packet of the cluster bus, decoded. Field for field the structures of protocol version 1; the
+// byte layout is in `BusCodec`.
+import Base
+import HashSlots
+
+public enum BusMessageType: UInt16, Sendable, CaseIterable {
+    case ping = 0
+    case pong
+    case meet
+    case fail
+    case publish
+    case authRequest
+    case authAck
+    case update
+    case manualStart
+    case module
+    case publishShard
+
+    public static let count = 11
+
+    /// As CLUSTER INFO names it.
+    public var name: String {
+        switch self {
+        case .ping: "ping"
+        case .pong: "pong"
+        case .meet: "meet"
+        case .fail: "fail"
+        case .publish: "publish"
+        case .authRequest: "auth-req"
+        case .authAck: "auth-ack"
+        case .update: "update"
+        case .manualStart: "mfstart"
+        case .module: "module"
+        case .publishShard: "publishshard"
+        }
+    }
+}
+
+/// The message flags. The first byte is the protocol's; the reference neither sets nor reads the
+/// other two, so ours go there and a Redis node ignores them.
+struct MessageFlags: OptionSet, Sendable, Equatable {
+    let rawValue: UInt32
+    /// The primary holds writes back for a manual failover.
+    static let paused = MessageFlags(rawValue: 1)
+    /// Vote although the primary is up.
+    static let forceAck = MessageFlags(rawValue: 2)
+    /// Extensions follow the gossip section.
+    static let hasExtensions = MessageFlags(rawValue: 4)
+    /// Ours, second byte: this primary lost its data; replace it.
+    static let dataLost = MessageFlags(rawValue: 1 << 8)
+    /// Ours, second byte: this primary wants the receiver to take over.
+    static let handover = MessageFlags(rawValue: 1 << 9)
+    /// Ours, third byte: the sender understands the flags above and every ping extension.
+    static let extended = MessageFlags(rawValue: 1 << 23)
+}
+
+struct BusHeader: Sendable, Equatable {
+    var type: UInt16
+    var port = 0
+    var secondPort = 0
+    var busPort = 0
+    var currentEpoch: UInt64 = 0
+    /// A replica sends its primary's.
+    var configEpoch: UInt64 = 0
+    var offset: UInt64 = 0
+    var sender: NodeID
+    /// A replica sends its primary's.
+    var slots = SlotSet()
+    var primary: NodeID?
+    /// Empty: take the address that the packet came from.
+    var ip = ""
+    var flags: NodeFlags = []
+    /// 0 for ok, 1 for fail.
+    var state: UInt8 = 0
+    var messageFlags: MessageFlags = []
+}
+
+struct GossipEntry: Sendable, Equatable {
+    var id: NodeID
+    /// Seconds since 1970, 0 for none.
+    var pingSent: UInt32 = 0
+    var pongReceived: UInt32 = 0
+    var ip = ""
+    var port = 0
+    var busPort = 0
+    var flags: NodeFlags = []
+    var secondPort = 0
+}
+
+enum PingExtension: Sendable, Equatable {
+    case hostname(String)
+    case humanName(String)
+    case forgotten(NodeID, seconds: UInt64)
+    case shard(NodeID)
+    case unknown(type: UInt16)
+}
+
+enum BusBody: Sendable, Equatable {
+    /// PING, PONG and MEET.
+    case ping([GossipEntry], [PingExtension])
+    case fail(NodeID)
+    /// PUBLISH and PUBLISHSHARD.
+    case publish(channel: [UInt8], message: [UInt8])
+    case update(configEpoch: UInt64, node: NodeID, slots: SlotSet)
+    case module(id: UInt64, type: UInt8, payload: [UInt8])
+    /// Requests and votes: the header says it all.
+    case empty
+}
+
+struct BusMessage: Sendable, Equatable {
+    var header: BusHeader
+    var body: BusBody
+}

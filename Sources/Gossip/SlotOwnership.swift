@@ -1,0 +1,214 @@
+// Who owns which slot, and how that changes: by claims that carry a higher config epoch, by
+// commands, by failover. The rule is the reference's, so that mixed clusters converge: a claim
+// wins when nobody owns the slot (or its owner stopped claiming it) or when the claim's epoch is
+// greater; a slot that is being imported changes hands by command only.
+import Base
+import HashSlots
+
+struct SlotOwnership: Sendable {
+    /// Node handle + 1 by slot; 0 for nobody.
+    private var owners = [UInt16](repeating: 0, count: Slot.count)
+    /// Slots whose owner no longer claims them in its own packets: never repeated in an UPDATE.
+    var notClaimed = SlotSet()
+    var migrating = SortedTable<Slot, NodeHandle>()
+    var importing = SortedTable<Slot, NodeHandle>()
+    /// What the end of the step reports.
+    var changed = SlotSet()
+    var shardLost = SlotSet()
+
+    func owner(of slot: Slot) -> NodeHandle? {
+        let stored = owners[Int(slot.index)]
+        return stored == 0 ? nil : NodeHandle(index: Int(stored) - 1)
+    }
+
+    mutating func setOwner(of slot: Slot, to node: NodeHandle?) {
+        owners[Int(slot.index)] = node.map { UInt16($0.index + 1) } ?? 0
+        notClaimed.remove(slot)
+        changed.insert(slot)
+    }
+
+    mutating func closeAll() {
+        migrating.removeAll()
+        importing.removeAll()
+    }
+}
+
+extension ClusterState {
+    /// Gives a free slot to `node`; false when it is taken.
+    @discardableResult
+    mutating func addSlot(_ slot: Slot, to node: NodeHandle) -> Bool {
+        guard ownership.owner(of: slot) == nil else { return false }
+        let isFirst = nodes[node].slots.isEmpty
+        nodes[node].slots.insert(slot)
+        ownership.setOwner(of: slot, to: node)
+        // A primary's first slot makes it a target for spare replicas, if there are any at all.
+        if isFirst, primariesHaveReplicas { nodes[node].flags.insert(.migrateTo) }
+        todo.insert(.routing)
+        return true
+    }
+
+    /// Takes the slot from whoever owns it; false when nobody does.
+    @discardableResult
+    mutating func removeSlot(_ slot: Slot) -> Bool {
+        guard let owner = ownership.owner(of: slot) else { return false }
+        let isMyShard = owner == NodeTable.myself || me.primary == owner
+        if isMyShard { ownership.shardLost.insert(slot) }
+        let wasThere = nodes[owner].slots.remove(slot)
+        invariant(wasThere, "owner table and node must agree about a slot")
+        ownership.setOwner(of: slot, to: nil)
+        todo.insert(.routing)
+        return true
+    }
+
+    mutating func removeSlots(of node: NodeHandle) {
+        for slot in nodes[node].slots.slots { removeSlot(slot) }
+        invariant(nodes[node].slots.isEmpty, "every slot must be gone")
+    }
+
+    private var primariesHaveReplicas: Bool {
+        nodes.handles.contains { !nodes[$0].isReplica && !nodes[$0].replicas.isEmpty }
+    }
+
+    /// True when a claim needs no higher epoch: nobody owns the slot, or its owner gave it up.
+    func isUnclaimed(_ slot: Slot) -> Bool {
+        ownership.owner(of: slot) == nil || ownership.notClaimed.contains(slot)
+    }
+
+    /// `node` claims `claims` under `epoch`: takes over what is newer than what is known, and
+    /// follows when that concerns this node or its primary.
+    mutating func updateSlots(claimedBy node: NodeHandle, epoch: UInt64, _ claims: SlotSet) {
+        if node == NodeTable.myself { return log(.notice, .updateAboutMyself) }
+        let shard = me.isPrimary ? NodeTable.myself : me.primary
+        var lost = SlotSet()
+        var takenFromShard = 0
+        for slot in claims.slots {
+            if ownership.owner(of: slot) == node {
+                ownership.notClaimed.remove(slot)
+                continue
+            }
+            if ownership.importing.contains(slot) { continue }
+            if let owner = ownership.owner(of: slot), !ownership.notClaimed.contains(slot),
+                nodes[owner].configEpoch >= epoch
+            {
+                continue
+            }
+            let owner = ownership.owner(of: slot)
+            if owner == NodeTable.myself { lost.insert(slot) }
+            if owner != nil, owner == shard { takenFromShard += 1 }
+            removeSlot(slot)
+            addSlot(slot, to: node)
+            todo.insert([.save, .sync, .updateState])
+        }
+        // What it owned and no longer claims stays bound to it: clients are better off with one
+        // redirection too many than with an error.
+        var unclaimed = nodes[node].slots
+        unclaimed.subtract(claims)
+        ownership.notClaimed.formUnion(unclaimed)
+        let isShardEmpty = shard.map { nodes[$0].slots.isEmpty } ?? false
+        follow(
+            node, lost: lost, lostAll: takenFromShard > 0 && isShardEmpty,
+            claimIsOurs: claims.count == takenFromShard)
+        if manual.isHandover, me.slots.isEmpty { endHandover() }
+    }
+
+    /// After a claim: a primary left without slots, or a replica of one, follows the new owner.
+    private mutating func follow(
+        _ node: NodeHandle, lost: SlotSet, lostAll: Bool, claimIsOurs: Bool
+    ) {
+        if lostAll, config.allowsReplicaMigration || claimIsOurs {
+            log(.notice, .becameReplica(of: nodes[node].id))
+            becomeReplica(of: node)
+            return
+        }
+        // A primary may turn replica when it loses its last slot to nobody in particular: its
+        // replicas then hang below a replica. Follow its primary, unless that is this node.
+        if let primary = me.primary, let grand = nodes[primary].primary, grand != NodeTable.myself {
+            log(.notice, .subReplica(of: nodes[grand].id))
+            becomeReplica(of: grand)
+            return
+        }
+        // Still a primary, but these slots are another's now: keys and slots must agree.
+        if !lost.isEmpty { act(.deleteKeys(lost)) }
+    }
+
+    /// Makes this node a replica of `node` (which it may be already).
+    mutating func becomeReplica(of node: NodeHandle) {
+        invariant(node != NodeTable.myself, "a node cannot replicate itself")
+        invariant(me.slots.isEmpty, "a replica must own no slot")
+        let wasHandingOver = manual.isHandover
+        if me.isPrimary {
+            me.flags.remove([.primary, .migrateTo])
+            me.flags.insert(.replica)
+            ownership.closeAll()
+        } else if let old = me.primary {
+            removeReplica(NodeTable.myself, of: old)
+        }
+        me.primary = node
+        addReplica(NodeTable.myself, of: node)
+        setShard(of: NodeTable.myself, to: nodes[node].shard)
+        resetManualFailover()
+        election = Election()
+        replicateFromPrimary()
+        if wasHandingOver { endHandover() }
+        todo.insert([.save, .sync, .updateState, .routing])
+    }
+
+    /// Tells the driver whom to replicate. Repeated whenever the address changes.
+    mutating func replicateFromPrimary() {
+        guard let primary = me.primary, nodes[primary].hasAddress else { return }
+        let node = nodes[primary]
+        health.replicationTarget = node.id
+        act(.replicate(from: node.id, host: node.ip, port: clientPort(of: primary)))
+    }
+
+    mutating func addReplica(_ replica: NodeHandle, of primary: NodeHandle) {
+        guard !nodes[primary].replicas.contains(replica) else { return }
+        nodes[primary].replicas.append(replica)
+        nodes[primary].flags.insert(.migrateTo)
+    }
+
+    mutating func removeReplica(_ replica: NodeHandle, of primary: NodeHandle) {
+        nodes[primary].replicas.removeAll { $0 == replica }
+        if nodes[primary].replicas.isEmpty { nodes[primary].flags.remove(.migrateTo) }
+    }
+
+    /// A node that was a replica (or unknown) is a primary now.
+    mutating func setAsPrimary(_ node: NodeHandle) {
+        if nodes[node].isPrimary { return }
+        if let old = nodes[node].primary {
+            removeReplica(node, of: old)
+            if node != NodeTable.myself { nodes[node].flags.insert(.migrateTo) }
+        }
+        nodes[node].flags.remove(.replica)
+        nodes[node].flags.insert(.primary)
+        nodes[node].primary = nil
+        todo.insert([.save, .updateState, .routing])
+    }
+
+    mutating func setShard(of node: NodeHandle, to shard: NodeID) {
+        guard nodes[node].shard != shard else { return }
+        nodes[node].shard = shard
+        todo.insert(.save)
+        if me.primary == node, me.shard != shard {
+            me.shard = shard
+            todo.insert(.sync)
+        }
+    }
+
+    /// The keys that were loaded must belong to slots that this node owns or imports.
+    mutating func reconcile(slotsWithKeys: SlotSet) {
+        if me.isReplica { return }
+        for slot in slotsWithKeys.slots {
+            let owner = ownership.owner(of: slot)
+            if owner == NodeTable.myself || ownership.importing.contains(slot) { continue }
+            if let owner {
+                log(.notice, .keysInForeignSlot(slot))
+                ownership.importing[slot] = owner
+            } else {
+                log(.notice, .keysInUnassignedSlot(slot))
+                addSlot(slot, to: NodeTable.myself)
+            }
+            todo.insert([.save, .sync, .updateState, .routing])
+        }
+    }
+}
