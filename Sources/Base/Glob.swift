@@ -1,86 +1,110 @@
-// Glob patterns over bytes, as KEYS, SCAN, PSUBSCRIBE and CONFIG GET take them: `*`, `?`, `[abc]`,
-// `[^a-z]` and `\` to take the next byte as it is. Behaves as the reference's matcher also where
-// patterns are damaged: a class without its bracket ends with the pattern. Patterns come from
-// clients, so that the work is bounded: once the rest of a pattern behind a `*` matches nowhere, no
-// earlier `*` is tried further, and nothing recurses.
+// Glob patterns as KEYS, SCAN MATCH, PSUBSCRIBE, CONFIG GET and ACL use them: `*`, `?`, sets with
+// ranges and `^`, backslash to quote. The results, also for odd patterns (an open set, a backslash
+// at the end, a reversed range), are the reference's. The search never backs up behind the last
+// star, since what an earlier star could match, the last one can match as well: the time is at
+// most pattern × text, where a naive recursion is exponential.
 
-extension Bytes {
-    /// True when all of these bytes match `pattern`.
-    public func matches(glob pattern: Bytes, ignoringCase: Bool = false) -> Bool {
-        var text = 0
-        var place = 0
-        // The last `*` met and the first byte that it has not swallowed: where to go on when the
-        // bytes after it do not fit. An earlier `*` never needs another try.
-        var star: (place: Int, text: Int)?
-        while text < count {
-            if place < pattern.count, pattern.base[place] == UInt8(ascii: "*") {
-                star = (place + 1, text)
-                place += 1
-                continue
-            }
-            if place < pattern.count,
-                let next = step(text, pattern, place, ignoringCase: ignoringCase)
-            {
-                place = next
-                text += 1
-                continue
-            }
-            guard let last = star else { return false }
-            place = last.place
-            text = last.text + 1
-            star = (last.place, text)
-        }
-        while place < pattern.count, pattern.base[place] == UInt8(ascii: "*") { place += 1 }
-        return place == pattern.count
+/// A pattern, borrowed like the bytes that it is made from.
+public struct Glob {
+    private let pattern: Bytes
+    private let ignoresCase: Bool
+
+    @inline(__always)
+    public init(_ pattern: Bytes, ignoringCase: Bool = false) {
+        self.pattern = pattern
+        ignoresCase = ignoringCase
     }
 
-    /// Where the pattern goes on when its element at `place` takes the byte at `text`; else nil.
-    private func step(_ text: Int, _ pattern: Bytes, _ place: Int, ignoringCase: Bool) -> Int? {
-        let byte = folded(base[text], ignoringCase)
-        switch pattern.base[place] {
-        case UInt8(ascii: "?"):
-            return place + 1
-        case UInt8(ascii: "["):
-            return stepClass(byte, pattern, place + 1, ignoringCase: ignoringCase)
-        case UInt8(ascii: "\\") where place + 1 < pattern.count:
-            return byte == folded(pattern.base[place + 1], ignoringCase) ? place + 2 : nil
-        default:
-            return byte == folded(pattern.base[place], ignoringCase) ? place + 1 : nil
+    /// True for `*`, which need not look at the text.
+    public var matchesAll: Bool { pattern.count == 1 && pattern.base[0] == Glob.star }
+
+    private static let star = UInt8(ascii: "*")
+    private static let backslash = UInt8(ascii: "\\")
+
+    /// True when the whole of `text` matches.
+    public func matches(_ text: Bytes) -> Bool {
+        // In the reference no pattern but `*` matches the empty text, not even two stars.
+        if text.isEmpty { return pattern.isEmpty || matchesAll }
+        var p = 0
+        var t = 0
+        // Behind the last star seen, and where in the text its match ends so far.
+        var retryPattern = -1
+        var retryText = 0
+        while t < text.count {
+            if p < pattern.count, pattern.base[p] == Glob.star {
+                while p < pattern.count, pattern.base[p] == Glob.star { p &+= 1 }
+                if p == pattern.count { return true }
+                retryPattern = p
+                retryText = t
+                continue
+            }
+            if p < pattern.count, let next = step(p, text.base[t]) {
+                p = next
+                t &+= 1
+                continue
+            }
+            guard retryPattern >= 0 else { return false }
+            retryText &+= 1
+            t = retryText
+            p = retryPattern
         }
+        while p < pattern.count, pattern.base[p] == Glob.star { p &+= 1 }
+        return p == pattern.count
     }
 
-    /// A class whose content begins at `start`; `byte` is folded already.
-    private func stepClass(
-        _ byte: UInt8,
-        _ pattern: Bytes,
-        _ start: Int,
-        ignoringCase: Bool
-    ) -> Int? {
-        var place = start
-        let isNegated = place < pattern.count && pattern.base[place] == UInt8(ascii: "^")
-        if isNegated { place += 1 }
-        var isMember = false
-        while place < pattern.count, pattern.base[place] != UInt8(ascii: "]") {
-            let left = pattern.count - place
-            if pattern.base[place] == UInt8(ascii: "\\"), left >= 2 {
-                if byte == folded(pattern.base[place + 1], ignoringCase) { isMember = true }
-                place += 2
-            } else if left >= 3, pattern.base[place + 1] == UInt8(ascii: "-") {
-                let a = folded(pattern.base[place], ignoringCase)
-                let b = folded(pattern.base[place + 2], ignoringCase)
-                if byte >= Swift.min(a, b), byte <= Swift.max(a, b) { isMember = true }
-                place += 3
-            } else {
-                if byte == folded(pattern.base[place], ignoringCase) { isMember = true }
-                place += 1
-            }
+    /// Matches one element at `position`, which is no star, with `byte`; returns what follows.
+    @inline(__always)
+    private func step(_ position: Int, _ byte: UInt8) -> Int? {
+        switch pattern.base[position] {
+        case UInt8(ascii: "?"): return position &+ 1
+        case UInt8(ascii: "["): return stepSet(position &+ 1, byte)
+        case Glob.backslash where position &+ 1 < pattern.count:
+            return fold(pattern.base[position &+ 1]) == fold(byte) ? position &+ 2 : nil
+        case let literal:
+            return fold(literal) == fold(byte) ? position &+ 1 : nil
         }
-        guard isMember != isNegated else { return nil }
-        return Swift.min(place + 1, pattern.count)
     }
 
     @inline(__always)
-    private func folded(_ byte: UInt8, _ ignoringCase: Bool) -> UInt8 {
-        ignoringCase ? lowercased(byte) : byte
+    private func fold(_ byte: UInt8) -> UInt8 { ignoresCase ? lowercased(byte) : byte }
+
+    /// A set whose first byte is at `start`. Without its bracket it ends with the pattern.
+    private func stepSet(_ start: Int, _ byte: UInt8) -> Int? {
+        var p = start
+        let isNegated = p < pattern.count && pattern.base[p] == UInt8(ascii: "^")
+        if isNegated { p &+= 1 }
+        var isMember = false
+        while p < pattern.count, pattern.base[p] != UInt8(ascii: "]") {
+            if pattern.base[p] == Glob.backslash, p &+ 1 < pattern.count {
+                // A quoted byte is compared with regard to case, as in the reference.
+                if pattern.base[p &+ 1] == byte { isMember = true }
+                p &+= 2
+            } else if p &+ 2 < pattern.count, pattern.base[p &+ 1] == UInt8(ascii: "-") {
+                if isInRange(pattern.base[p], pattern.base[p &+ 2], byte) { isMember = true }
+                p &+= 3
+            } else {
+                if fold(pattern.base[p]) == fold(byte) { isMember = true }
+                p &+= 1
+            }
+        }
+        if p < pattern.count { p &+= 1 }
+        return isMember != isNegated ? p : nil
+    }
+
+    /// Bytes are ordered as C's signed characters; the ends may come in either order.
+    private func isInRange(_ first: UInt8, _ last: UInt8, _ byte: UInt8) -> Bool {
+        let isReversed = Int8(bitPattern: first) > Int8(bitPattern: last)
+        let low = Int8(bitPattern: fold(isReversed ? last : first))
+        let high = Int8(bitPattern: fold(isReversed ? first : last))
+        let value = Int8(bitPattern: fold(byte))
+        return low <= value && value <= high
+    }
+}
+
+extension Bytes {
+    /// True when all of these bytes match `pattern`.
+    @inline(__always)
+    public func matches(glob pattern: Bytes, ignoringCase: Bool = false) -> Bool {
+        Glob(pattern, ignoringCase: ignoringCase).matches(self)
     }
 }

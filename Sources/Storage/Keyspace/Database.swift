@@ -21,6 +21,9 @@ struct Database {
     var snapshotLabel = -1
 
     static let groupSize = 128
+    /// Whole cache lines: the index holds a number that needs 16 bytes of alignment, which the
+    /// slabs promise only for these.
+    static let blockSize = (MemoryLayout<Database>.size + 63) & ~63
 
     init(slotted: Bool, _ memory: Memory) {
         tableCount = slotted ? Slot.count : 1
@@ -85,7 +88,7 @@ typealias DatabasePointer = UnsafeMutablePointer<Database>
 
 extension UnsafeMutablePointer where Pointee == Database {
     static func make(slotted: Bool, _ memory: Memory) -> DatabasePointer {
-        let raw = memory.allocate(MemoryLayout<Database>.size)
+        let raw = memory.allocateTable(Database.blockSize)
         let database = raw.bindMemory(to: Database.self, capacity: 1)
         database.initialize(to: Database(slotted: slotted, memory))
         return database
@@ -97,7 +100,7 @@ extension UnsafeMutablePointer where Pointee == Database {
         let count = pointee.tableCount
         memory.freeTable(pointee.tables, Database.tablesSize(count))
         if let groups = pointee.groups { memory.freeTable(groups, Database.groupsSize(count)) }
-        memory.free(self, MemoryLayout<Database>.size)
+        memory.freeTable(self, Database.blockSize)
     }
 
     /// Adds an entry whose key is not there.

@@ -60,7 +60,7 @@ extension Keyspace {
         let database = database(Int(key.database))
         database.insert(entry, key, state)
         if entry.hasExpiry {
-            database.pointee.expiry.insert(entry)
+            database.pointee.expiry.insert(entry, memory)
             table(key).pointee.expiring &+= 1
         }
     }
@@ -71,12 +71,12 @@ extension Keyspace {
         invariant(place.pointee == old.base, "the place belongs to another entry")
         let database = database(Int(key.database))
         if old.hasExpiry {
-            database.pointee.expiry.remove(old)
+            database.pointee.expiry.remove(old, memory)
             table(key).pointee.expiring &-= 1
         }
         place.pointee = fresh.base
         if fresh.hasExpiry {
-            database.pointee.expiry.insert(fresh)
+            database.pointee.expiry.insert(fresh, memory)
             table(key).pointee.expiring &+= 1
         }
         freeBlock(old)
@@ -87,7 +87,7 @@ extension Keyspace {
         invariant(place.pointee == entry.base, "the place belongs to another entry")
         let database = database(Int(key.database))
         if entry.hasExpiry {
-            database.pointee.expiry.remove(entry)
+            database.pointee.expiry.remove(entry, memory)
             table(key).pointee.expiring &-= 1
         }
         database.remove(at: place, key, state)

@@ -10,7 +10,7 @@ extension Keyspace {
     public func flush(database index: Int) {
         let old = database(index)
         guard old.pointee.count > 0 else { return }
-        old.pointee.expiry.removeAll()
+        old.pointee.expiry.removeAll(memory)
         state.pointee.databases[index] = .make(slotted: isSlotted && index == 0, memory)
         releaseLater(old)
     }
@@ -33,7 +33,7 @@ extension Keyspace {
         guard count > 0 else { return 0 }
         emitAll(table, database.pointee.snapshotLabel)
         if table.pointee.expiring > 0 {
-            forEach(inSlot: slot) { if $0.hasExpiry { database.pointee.expiry.remove($0) } }
+            forEach(inSlot: slot) { if $0.hasExpiry { database.pointee.expiry.remove($0, memory) } }
         }
         if table.pointee.isRehashing { database.pointee.rehashing -= 1 }
         releaseLater(table.pointee)

@@ -178,9 +178,9 @@ extension Keyspace {
         willChange(entry, key)
         guard entry.hasExpiry else { return relocate(entry, place, key, expiry: time) }
         let index = database(Int(key.database))
-        index.pointee.expiry.remove(entry)
+        index.pointee.expiry.remove(entry, memory)
         entry.storeExpiry(time)
-        index.pointee.expiry.insert(entry)
+        index.pointee.expiry.insert(entry, memory)
         return entry
     }
 

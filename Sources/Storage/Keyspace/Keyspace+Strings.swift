@@ -120,9 +120,9 @@ extension Keyspace {
     ) -> Entry {
         if let time, time != entry.expiresAt {
             let index = database(Int(key.database))
-            index.pointee.expiry.remove(entry)
+            index.pointee.expiry.remove(entry, memory)
             entry.storeExpiry(time)
-            index.pointee.expiry.insert(entry)
+            index.pointee.expiry.insert(entry, memory)
         }
         switch form {
         case .integer(let value): entry.payloadWord = UInt64(bitPattern: value)
