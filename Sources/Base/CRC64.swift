@@ -1,5 +1,6 @@
-// CRC-64/REDIS (the "Jones" polynomial, reflected, start 0, no final inversion): the checksum at the
-// end of RDB files and DUMP payloads. Eight bytes per step by slicing tables of 16 KB, computed once.
+// CRC-64/REDIS (the "Jones" polynomial, reflected, start 0, no final inversion): the checksum at
+// the end of RDB files and DUMP payloads. Eight bytes per step by slicing tables of 16 KB, computed
+// once.
 import Glibc
 
 private let reflectedPolynomial: UInt64 = 0x95AC_9329_AC4B_C9B5

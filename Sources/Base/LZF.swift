@@ -27,7 +27,8 @@ public struct LZFCompressor: ~Copyable {
     ) -> Int {
         guard input.count >= 4, input.count < Int(UInt32.max), room > 0 else { return 0 }
         let base = input.base
-        let log = min(max(Int.bitWidth - (input.count - 1).leadingZeroBitCount, 8), Self.largestTableLog)
+        let width = Int.bitWidth - (input.count - 1).leadingZeroBitCount
+        let log = min(max(width, 8), Self.largestTableLog)
         let slots = clearedTable(log)
         var sink = LZFSink(out, room)
         var position = 0
@@ -133,8 +134,8 @@ private struct LZFSink {
     }
 }
 
-/// The largest size that `count` compressed bytes can stand for: a length that claims more is a lie,
-/// known before any memory is taken for it.
+/// The largest size that `count` compressed bytes can stand for: a length that claims more is a
+/// lie, known before any memory is taken for it.
 public func lzfLargestOutput(ofCompressed count: Int) -> Int {
     count &* (longestReference / 3) &+ longestReference
 }

@@ -1,8 +1,8 @@
 // The file in which a demoted primary leaves the writes that its successor lacks, before it throws
-// them away to resynchronise: nothing that was acknowledged disappears without a trace. The format is
-// that of an append-only file, so `redis-cli --pipe`, a server's AOF loader and redis-check-aof all
-// read it. The first line is an annotation (`#…`), which AOF loaders skip; `redis-cli --pipe` reports
-// it as one error and goes on. Formatting only: the caller has the file.
+// them away to resynchronise: nothing that was acknowledged disappears without a trace. The format
+// is that of an append-only file, so `redis-cli --pipe`, a server's AOF loader and redis-check-aof
+// all read it. The first line is an annotation (`#…`), which AOF loaders skip; `redis-cli --pipe`
+// reports it as one error and goes on. Formatting only: the caller has the file.
 import Base
 
 public struct LostWrites: ~Copyable {

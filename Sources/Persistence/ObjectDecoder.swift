@@ -1,6 +1,7 @@
 // The types that a reader accepts. A decoder says how a value of one type code is laid out, so that
-// the reader can find where it ends, however it arrives; whoever registered it then decodes the whole
-// value from its bytes with an `RDBCursor`. Strings are built in, since nothing works without them.
+// the reader can find where it ends, however it arrives; whoever registered it then decodes the
+// whole value from its bytes with an `RDBCursor`. Strings are built in, since nothing works without
+// them.
 import Base
 
 /// One part of a value.

@@ -1,6 +1,6 @@
-// Reads an RDB stream as it arrives: feed bytes in any pieces, take items until there are none. Only
-// the unfinished item is kept, never the file; the checksum runs along. Versions 1 to 11 are read;
-// what we cannot represent is an error that names it, never a key silently dropped.
+// Reads an RDB stream as it arrives: feed bytes in any pieces, take items until there are none.
+// Only the unfinished item is kept, never the file; the checksum runs along. Versions 1 to 11 are
+// read; what we cannot represent is an error that names it, never a key silently dropped.
 //
 //     reader.feed(bytes)
 //     while let item = try reader.next() { … }
@@ -115,8 +115,8 @@ public struct RDBReader: ~Copyable {
         input.append(bytes)
     }
 
-    /// The next complete item; nil when more must be fed, or at the end. After an error the same error
-    /// again.
+    /// The next complete item; nil when more must be fed, or at the end. After an error the same
+    /// error again.
     public mutating func next() throws(RDBError) -> RDBItem? {
         if let failure { throw failure }
         releaseItem()

@@ -3,9 +3,9 @@
 // LFU state, end mark and checksum. Everything goes straight into the caller's `Buffer`, which the
 // caller may drain after any call; the writer itself remembers only the checksum so far.
 //
-// The entry points take raw parts, so that this file knows nothing of the keyspace. Types other than
-// strings are written with `beginEntry` and then `length`, `string`, `integer` and `double` in the
-// order that their format asks for, in as many slices as the caller likes.
+// The entry points take raw parts, so that this file knows nothing of the keyspace. Types other
+// than strings are written with `beginEntry` and then `length`, `string`, `integer` and `double` in
+// the order that their format asks for, in as many slices as the caller likes.
 import Base
 import Glibc
 

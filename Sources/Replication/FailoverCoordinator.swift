@@ -1,6 +1,6 @@
 // The FAILOVER command on a primary: pause the writes, wait until a replica has everything, become
-// its replica and ask it to take over with `PSYNC <id> <offset> FAILOVER`. Replies and log lines are
-// the reference's.
+// its replica and ask it to take over with `PSYNC <id> <offset> FAILOVER`. Replies and log lines
+// are the reference's.
 import Base
 
 public enum FailoverState: Sendable, Equatable {

@@ -1,5 +1,6 @@
 // A primary's answer to PSYNC: continue from the backlog, or start with a full copy, and then why.
-// The reference says the reason in its log only; here it is a value, for INFO and the simulator too.
+// The reference says the reason in its log only; here it is a value, for INFO and the simulator
+// too.
 import Base
 
 /// What a replica can do (REPLCONF capa).
@@ -104,8 +105,8 @@ public enum PSync {
             log.append(
                 LogLine(
                     .notice,
-                    "Partial resynchronization not accepted: Replication ID mismatch (Replica asked "
-                        + "for '\(printable(asked))', my replication IDs are '\(history.id)' and "
+                    "Partial resynchronization not accepted: Replication ID mismatch (Replica "
+                        + "asked for '\(printable(asked))', my replication IDs are '\(history.id)' and "
                         + "'\(history.secondID)')"))
             return .differentHistory(asked: asked)
         }

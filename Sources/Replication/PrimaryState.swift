@@ -157,9 +157,9 @@ public struct PrimaryState: Sendable {
         return nil
     }
 
-    /// A session asks for synchronisation: PSYNC with `id` and `offset`, or SYNC without. Creates the
-    /// backlog when there is none; a primary then starts a new history, since what it wrote before
-    /// was kept by nobody.
+    /// A session asks for synchronisation: PSYNC with `id` and `offset`, or SYNC without. Creates
+    /// the backlog when there is none; a primary then starts a new history, since what it wrote
+    /// before was kept by nobody.
     public mutating func synchronize(
         session: UInt64,
         peerIP: String,
@@ -300,8 +300,9 @@ public struct PrimaryState: Sendable {
         if let index = index(of: session) { replicas[index].lastProgress = now }
     }
 
-    /// The whole snapshot (and the mark) is on its way to a replica. After a mark the stream waits for
-    /// the replica's acknowledgement: older ones look for the mark at the end of what they read.
+    /// The whole snapshot (and the mark) is on its way to a replica. After a mark the stream waits
+    /// for the replica's acknowledgement: older ones look for the mark at the end of what they
+    /// read.
     public mutating func snapshotSent(
         session: UInt64, at now: Instant, into effects: inout [PrimaryEffect]
     ) {

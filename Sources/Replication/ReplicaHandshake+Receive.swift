@@ -52,7 +52,8 @@ extension ReplicaHandshake {
 
     // MARK: Lines
 
-    /// Reads up to a newline and acts on the line; nil when the chunk ends before or the link failed.
+    /// Reads up to a newline and acts on the line; nil when the chunk ends before or the link
+    /// failed.
     private mutating func takeLine(
         _ bytes: Span<UInt8>, from start: Int, at now: Instant, into effects: inout [ReplicaEffect]
     ) -> Int? {

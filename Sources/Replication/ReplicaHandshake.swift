@@ -12,8 +12,8 @@ public struct ReplicaHandshake: Sendable {
 
     public internal(set) var primary: PrimaryAddress?
     public internal(set) var phase: LinkPhase = .none
-    /// What we ask the primary to continue; nil asks for a full copy. While streaming, the ID and the
-    /// offset of what was applied.
+    /// What we ask the primary to continue; nil asks for a full copy. While streaming, the ID and
+    /// the offset of what was applied.
     public internal(set) var resume: ResumePoint?
     /// Bytes of the stream that arrived.
     public internal(set) var readOffset: Int64 = 0
@@ -91,7 +91,8 @@ public struct ReplicaHandshake: Sendable {
         checkInvariants()
     }
 
-    /// The stream can no longer be trusted to continue ours (the data was replaced behind its back).
+    /// The stream can no longer be trusted to continue ours (the data was replaced behind its
+    /// back).
     public mutating func forgetResumePoint() { if phase != .streaming { resume = nil } }
 
     // MARK: Events of the link

@@ -2,7 +2,8 @@
 import Base
 
 /// How soon a replica tries again. The reference waits for the next second in most cases, which is
-/// long for a partial resynchronisation: here the first tries follow quickly, then one per `steady`.
+/// long for a partial resynchronisation: here the first tries follow quickly, then one per
+/// `steady`.
 public struct RetryPacing: Sendable, Equatable {
     /// Delays before the first tries after a failure.
     public var quick: [Milliseconds]

@@ -1,4 +1,5 @@
-// What the replication machines ask their driver to do. They decide; the driver carries out in order.
+// What the replication machines ask their driver to do. They decide; the driver carries out in
+// order.
 import Base
 
 /// Where a primary listens.
@@ -75,7 +76,8 @@ public enum PrimaryEffect: Sendable, Equatable {
     case send(session: UInt64, [UInt8])
     /// Send the stream from `offset` on, and keep sending it.
     case startStream(session: UInt64, from: Int64)
-    /// Take one snapshot now for all of `sessions`, then report `snapshotStarted`.
+    /// Take one snapshot now for all of `sessions`, then report `snapshotStarted`. From then on the
+    /// stream must say SELECT before its next write: the replicas start in no particular database.
     case startSnapshot(sessions: [UInt64], endMark: Bool)
     case close(session: UInt64)
     /// Append to the stream.

@@ -18,8 +18,8 @@ public struct ReplicationHistory: Sendable, Equatable {
         self.offset = offset
     }
 
-    /// `count` bytes were appended to the stream. Without a backlog the offset stands still, as in the
-    /// reference: nobody could ask for those bytes.
+    /// `count` bytes were appended to the stream. Without a backlog the offset stands still, as in
+    /// the reference: nobody could ask for those bytes.
     public mutating func append(_ count: Int) {
         guard backlog != nil else { return }
         backlog?.append(count)
@@ -48,8 +48,8 @@ public struct ReplicationHistory: Sendable, Equatable {
         clearSecond()
     }
 
-    /// The node becomes a primary: it goes on under a new ID, and the old one stays good for replicas
-    /// that ask for the next byte at most. Returns the line for the log.
+    /// The node becomes a primary: it goes on under a new ID, and the old one stays good for
+    /// replicas that ask for the next byte at most. Returns the line for the log.
     public mutating func shift(to fresh: ReplicationID) -> LogLine {
         invariant(fresh != id, "a new history needs a new name")
         secondID = id
@@ -70,8 +70,8 @@ public struct ReplicationHistory: Sendable, Equatable {
         id = newID
     }
 
-    /// A full synchronisation ended: the data is that of `newID` at `newOffset`, and the old backlog
-    /// describes nothing any more.
+    /// A full synchronisation ended: the data is that of `newID` at `newOffset`, and the old
+    /// backlog describes nothing any more.
     public mutating func restart(as newID: ReplicationID, at newOffset: Int64, capacity: Int64) {
         invariant(newOffset >= 0, "a negative replication offset")
         id = newID
@@ -80,8 +80,8 @@ public struct ReplicationHistory: Sendable, Equatable {
         backlog = BacklogWindow(after: newOffset, capacity: capacity)
     }
 
-    /// The stream that we ourselves wrote as a primary turned out to hold `offset` bytes (loaded from
-    /// a file at the start).
+    /// The stream that we ourselves wrote as a primary turned out to hold `offset` bytes (loaded
+    /// from a file at the start).
     public mutating func resume(at newOffset: Int64) {
         invariant(backlog == nil && newOffset >= 0, "resumed in the middle of a stream")
         offset = newOffset

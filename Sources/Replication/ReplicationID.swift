@@ -1,5 +1,5 @@
-// The name of a history of writes: 40 characters drawn at random when a primary starts one. Two nodes
-// with the same ID and offset hold the same data. Replicas inherit the ID of their primary.
+// The name of a history of writes: 40 characters drawn at random when a primary starts one. Two
+// nodes with the same ID and offset hold the same data. Replicas inherit the ID of their primary.
 import Base
 
 public struct ReplicationID: Hashable, Sendable, CustomStringConvertible {

@@ -57,8 +57,8 @@ public struct WaitTracker: Sendable {
         return true
     }
 
-    /// Releases the clients whose replicas have acknowledged. `acknowledged` counts the replicas that
-    /// have reached an offset.
+    /// Releases the clients whose replicas have acknowledged. `acknowledged` counts the replicas
+    /// that have reached an offset.
     public mutating func acknowledgementsChanged(_ acknowledged: (Int64) -> Int) -> [Released] {
         release { waiter in
             let count = acknowledged(waiter.offset)

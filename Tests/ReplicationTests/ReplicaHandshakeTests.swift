@@ -370,7 +370,9 @@ import Testing
     // MARK: The snapshot's end
 
     /// What the snapshot held, however the bytes were cut.
-    private func snapshot(_ stream: [UInt8], _ sizes: () -> Int) -> (body: [UInt8], rest: [UInt8])? {
+    private func snapshot(
+        _ stream: [UInt8], _ sizes: () -> Int
+    ) -> (body: [UInt8], rest: [UInt8])? {
         var driver = Driver()
         driver.follow()
         driver.handshake()
