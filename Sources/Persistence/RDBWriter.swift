@@ -7,7 +7,6 @@
 // than strings are written with `beginEntry` and then `length`, `string`, `integer` and `double` in
 // the order that their format asks for, in as many slices as the caller likes.
 import Base
-import Glibc
 
 /// What a key carries besides its value. The eviction fields are -1 when the policy has no use for
 /// them (the reference writes IDLE under an LRU policy and FREQ under an LFU policy only).
@@ -272,7 +271,7 @@ struct RDBStringEncoder: ~Copyable {
         }
         let room = out.reserve(RDBLength.widest &+ bytes.count)
         let head = RDBLength.write(UInt64(bytes.count), to: room)
-        memcpy(room + head, bytes.base, bytes.count)
+        (room + head).update(from: bytes.base, count: bytes.count)
         out.wrote(head &+ bytes.count)
     }
 
@@ -298,7 +297,7 @@ struct RDBStringEncoder: ~Copyable {
         var head = 1
         head += RDBLength.write(UInt64(size), to: room + head)
         head += RDBLength.write(UInt64(bytes.count), to: room + head)
-        memmove(room + head, data, size)
+        (room + head).update(from: data, count: size)
         out.wrote(head + size)
         return true
     }

@@ -106,8 +106,8 @@ public enum PSync {
                 LogLine(
                     .notice,
                     "Partial resynchronization not accepted: Replication ID mismatch (Replica "
-                        + "asked for '\(printable(asked))', my replication IDs are '\(history.id)' and "
-                        + "'\(history.secondID)')"))
+                        + "asked for '\(printable(asked))', my replication IDs are "
+                        + "'\(history.id)' and '\(history.secondID)')"))
             return .differentHistory(asked: asked)
         }
         if offset <= history.secondOffset { return nil }

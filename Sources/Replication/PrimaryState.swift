@@ -365,6 +365,11 @@ public struct PrimaryState: Sendable {
         effects.append(.startStream(session: session, from: replicas[index].snapshotOffset + 1))
     }
 
+    /// A replica sent an empty line, as it does while it loads its snapshot: it is alive.
+    public mutating func newlineReceived(session: UInt64, at now: Instant) {
+        if let index = index(of: session) { replicas[index].lastAck = now }
+    }
+
     /// Online replicas that acknowledged `offset`.
     public func acknowledgements(of offset: Int64) -> Int {
         replicas.count { $0.isOnline && $0.acknowledged >= offset }

@@ -80,9 +80,8 @@ public enum PrimaryEffect: Sendable, Equatable {
     /// stream must say SELECT before its next write: the replicas start in no particular database.
     case startSnapshot(sessions: [UInt64], endMark: Bool)
     case close(session: UInt64)
-    /// Append to the stream.
+    /// Append a PING to the stream.
     case feedPing
-    case feedGetAck
     /// Start or stop to keep the stream; the history was already changed.
     case backlogCreated
     case backlogFreed

@@ -228,6 +228,23 @@ import Testing
         #expect(driver.state.replicas.isEmpty)
     }
 
+    /// Loading a large snapshot takes longer than repl-timeout.
+    @Test func newlinesKeepALoadingReplica() {
+        var driver = Driver()
+        driver.announce(1, port: 1)
+        driver.psync(1)
+        driver.tick(5_000)
+        driver.start()
+        driver.sent(1)
+        for _ in 0..<5 {
+            driver.tick(50_000)
+            driver.state.newlineReceived(session: 1, at: at(driver.now))
+        }
+        #expect(!driver.take().contains("close 1"))
+        #expect(driver.replconf(1, "ack", "0") == .silence)
+        #expect(driver.take() == ["stream 1 from 1"])
+    }
+
     @Test func stuckFullSynchronization() {
         var driver = Driver()
         driver.announce(1, port: 1)

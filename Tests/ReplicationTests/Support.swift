@@ -58,7 +58,6 @@ func describe(_ effect: PrimaryEffect) -> String {
     case .startSnapshot(let sessions, let endMark): "snapshot for \(sessions) mark \(endMark)"
     case .close(let session): "close \(session)"
     case .feedPing: "feed PING"
-    case .feedGetAck: "feed GETACK"
     case .backlogCreated: "backlog created"
     case .backlogFreed: "backlog freed"
     case .replicaOnline(let session): "online \(session)"
