@@ -122,3 +122,11 @@ extension Call {
         reply.simple("    Print this help.")
     }
 }
+
+extension ExecutorPointer {
+    /// Whether the time of an entry is over. Nothing expires while data is loaded.
+    @inline(__always)
+    public func isExpired(_ entry: Entry) -> Bool {
+        entry.isExpired(now: pointee.now.wall.milliseconds) && !pointee.alerts.contains(.loading)
+    }
+}

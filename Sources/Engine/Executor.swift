@@ -121,6 +121,7 @@ public struct Executor: ~Copyable {
     public var nextSessionID: UInt64 = 1
     /// Debug switches of the public test suite.
     public var activeExpire = true
+    public var checksDumpPayloads = true
 
     public init(
         keyspace: Keyspace, commands: UnsafeMutablePointer<CommandTable>,

@@ -71,6 +71,11 @@ public struct KeySpec: Sendable {
 public struct KeyPosition {
     public var index: Int
     public var flags: KeyFlags
+
+    public init(index: Int, flags: KeyFlags) {
+        self.index = index
+        self.flags = flags
+    }
 }
 
 /// A command's own way to find keys where specifications cannot say it (MIGRATE, SORT).

@@ -2,11 +2,11 @@
 import Base
 
 /// A family of commands, core or module.
-public struct Extension {
+public struct Extension: Sendable {
     public let name: StaticString
-    public let register: (inout Registry) -> Void
+    public let register: @Sendable (inout Registry) -> Void
 
-    public init(_ name: StaticString, register: @escaping (inout Registry) -> Void) {
+    public init(_ name: StaticString, register: @escaping @Sendable (inout Registry) -> Void) {
         self.name = name
         self.register = register
     }

@@ -35,7 +35,8 @@ public struct StreamWriter {
         }
     }
 
-    /// Cold code only.
+    /// Cold code only; a literal is never this one.
+    @_disfavoredOverload
     public func argument(_ text: String) { text.withBytes { argument($0) } }
 
     @inline(__always)

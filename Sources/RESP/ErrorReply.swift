@@ -65,6 +65,7 @@ extension ReplyWriter {
 
     /// As above; line ends inside `text` become spaces, for they would break the protocol.
     @inline(never)
+    @_disfavoredOverload
     public func error(_ text: String) {
         out.pointee.append(UInt8(ascii: "-"))
         for byte in text.utf8 {

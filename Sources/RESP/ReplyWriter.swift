@@ -37,6 +37,7 @@ public struct ReplyWriter {
     }
 
     /// Cold code only.
+    @_disfavoredOverload
     public func simple(_ text: String) {
         out.pointee.append(UInt8(ascii: "+"))
         out.pointee.append(text)
@@ -69,6 +70,7 @@ public struct ReplyWriter {
     public func bulk(_ literal: StaticString) { bulk(Bytes(literal)) }
 
     /// Cold code only.
+    @_disfavoredOverload
     public func bulk(_ text: String) { text.withBytes { bulk($0) } }
 
     /// Cold code only.

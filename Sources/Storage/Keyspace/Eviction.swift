@@ -18,6 +18,7 @@ public enum EvictionPolicy: Int, Sendable, CaseIterable {
     /// True when only keys that expire may go.
     public var isVolatile: Bool { rawValue >= EvictionPolicy.volatileLRU.rawValue }
     public var usesFrequency: Bool { self == .allKeysLFU || self == .volatileLFU }
+    public var usesTime: Bool { self == .allKeysLRU || self == .volatileLRU }
 }
 
 /// A sampled entry that may be evicted later.
