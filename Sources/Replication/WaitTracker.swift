@@ -42,8 +42,8 @@ public struct WaitTracker: Sendable {
     public var isEmpty: Bool { waiters.isEmpty }
     public var count: Int { waiters.count }
 
-    /// A client blocks. Append `REPLCONF GETACK *` to the stream once before the loop sleeps, however
-    /// many clients came to wait.
+    /// A client blocks. Append `REPLCONF GETACK *` to the stream once before the loop sleeps,
+    /// however many clients came to wait.
     public mutating func add(_ waiter: Waiter) {
         invariant(!waiters.contains { $0.session == waiter.session }, "a client waits twice")
         waiters.append(waiter)
