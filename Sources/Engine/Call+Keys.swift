@@ -49,8 +49,9 @@ extension Call {
     /// is to do; else an expired key ends as such, the use is counted, a new key is announced.
     @inline(__always)
     public func willOverwrite(_ key: KeyRef) {
+        let policy = executor.pointee.settings.evictionPolicy
         if _slowPath(
-            executor.pointee.keyEvent != nil || executor.pointee.settings.evictionPolicy.usesFrequency
+            executor.pointee.keyEvent != nil || policy.usesFrequency
                 || keyspace.expiringCount(database: Int(key.database)) > 0)
         {
             lookBeforeOverwriting(key)
@@ -119,7 +120,7 @@ extension Call {
         reply.simple("\(name) <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
         for line in lines { reply.simple(line) }
         reply.simple("HELP")
-        reply.simple("    Print this help.")
+        reply.simple("    Prints this help.")
     }
 }
 

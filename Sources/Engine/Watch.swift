@@ -67,14 +67,16 @@ public struct WatchTable {
         watchers[probe] = list
     }
 
-    /// Marks those who watch a key of `database` (of any, if negative) that an exchange or the end of
-    /// the whole database changes: FLUSHALL, SWAPDB, a full synchronisation.
+    /// Marks those who watch a key of `database` (of any, if negative) that an exchange or the end
+    /// of the whole database changes: FLUSHALL, SWAPDB, a full synchronisation.
     public mutating func touchAll(
         database: Int32, states: (WatchedKey) -> (before: WatchedState, after: WatchedState)
     ) {
         for key in watchers.keys where database < 0 || key.database == database {
             let (before, after) = states(key)
-            guard before != .missing || after != .missing, var list = watchers[key] else { continue }
+            guard before != .missing || after != .missing, var list = watchers[key] else {
+                continue
+            }
             for index in list.indices {
                 if list[index].wasExpired, after == .missing {
                     list[index].wasExpired = false

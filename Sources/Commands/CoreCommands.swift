@@ -1,0 +1,12 @@
+// The core families, one line each. Modules add themselves in the same way.
+import Engine
+
+public enum CoreCommands {
+    public static var extensions: [Extension] {
+        [
+            .generic,
+            .strings,
+            .transactions,
+        ]
+    }
+}
