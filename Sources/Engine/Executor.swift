@@ -65,7 +65,7 @@ public enum PauseMode: Int, Sendable {
 public typealias ExecutorPointer = UnsafeMutablePointer<Executor>
 
 public struct Executor: ~Copyable {
-    public let keyspace: Keyspace
+    public var keyspace: Keyspace
     public let commands: UnsafeMutablePointer<CommandTable>
     public let backlog: UnsafeMutablePointer<Backlog>
     /// The node that owns this executor, for the commands that `NodeCore` declares.

@@ -93,8 +93,8 @@ public struct Session: ~Copyable {
     public var lastWriteOffset: Int64 = 0
     /// Number of the replica's record in the primary's state, for replicas.
     public var replicaNumber: UInt64 = 0
-    /// For a replica: the stream up to here has been given to the kernel.
-    public var replicaSent: Int64 = 0
+    /// For a replica: the stream up to here has been given to the kernel; -1 before it streams.
+    public var replicaSent: Int64 = -1
     /// For the link from our primary: offset of the stream that is applied.
     public var appliedOffset: Int64 = 0
 

@@ -60,6 +60,20 @@ public struct ParseLimits {
 
 /// The arguments of the commands of one batch, in memory that is reused for ever.
 public struct ArgumentList: ~Copyable {
+    /// The arguments of one command, borrowed.
+    public struct View {
+        public let base: UnsafePointer<Bytes>
+        public let count: Int
+        public init(base: UnsafePointer<Bytes>, count: Int) {
+            self.base = base
+            self.count = count
+        }
+        public subscript(_ index: Int) -> Bytes {
+            invariant(index >= 0 && index < count, "argument out of range")
+            return base[index]
+        }
+    }
+
     public private(set) var base: UnsafeMutablePointer<Bytes>
     public private(set) var count = 0
     private var capacity: Int

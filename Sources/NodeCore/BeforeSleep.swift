@@ -1,0 +1,177 @@
+// The end of a loop iteration: one list, in one order, each line with its reason. The server and
+// the simulator both run it, through their `Shell`.
+import Base
+import Engine
+import Gossip
+import Replication
+
+extension NodePointer {
+    /// Carries out everything that the iteration's inputs queued. Returns how long to sleep at
+    /// most; zero when work is left.
+    public func beforeSleep<S: Shell>(_ shell: inout S) -> Milliseconds {
+        // (1) Time's own work, so that what it decides leaves in this iteration.
+        runCron()
+        // (2) The cluster state is written before anything that rests on it may leave; syncs are
+        // awaited elsewhere, messages that need them are held back.
+        if !pointee.requests.files.isEmpty { performFiles(&shell) }
+        // (3) Waiters that became ready get their replies into this iteration's writes.
+        if !pointee.waiters.isEmpty {
+            if pointee.primary.replicas.contains(where: { $0.isOnline }) { advanceWaiters() }
+        }
+        if pointee.failover.state == .waitingForSync { advanceFailover() }
+        // (4) Expired keys go before the stream is flushed, so that replicas hear of them now.
+        let expiryIsBehind =
+            executor.pointee.activeExpire ? expireCycle(limit: 256) : false
+        // (5) A slice of the running snapshot.
+        let snapshotIsBusy = advanceSnapshot()
+        let freeing = freeRetired()
+        noteStream()
+        // (8) Replicas before clients: what a client is told is already in the kernel's hands, on
+        // its way to the replicas, when this process dies.
+        writeReplicas(&shell)
+        // (9) The clients' replies.
+        writeClients(&shell)
+        // Files that steps 4 to 9 asked for.
+        if !pointee.requests.files.isEmpty { performFiles(&shell) }
+        // (10) Bus and link messages; those that wait for a sync are not among them.
+        if !pointee.requests.links.isEmpty { performLinks(&shell) }
+        if !pointee.requests.log.isEmpty {
+            let lines = pointee.requests.log
+            pointee.requests.log.removeAll(keepingCapacity: true)
+            for line in lines { shell.log(line) }
+        }
+        // (11) Closing last: whoever is closed got what was queued for it.
+        closeSessions(&shell)
+        trimBacklog()
+        if !pointee.requests.process.isEmpty {
+            let requests = pointee.requests.process
+            pointee.requests.process.removeAll()
+            for request in requests { shell.perform(request) }
+        }
+        // (12) How long nothing will need doing.
+        if expiryIsBehind || snapshotIsBusy || freeing || hasRequests { return .zero }
+        return sleepTime()
+    }
+
+    private var hasRequests: Bool {
+        !pointee.requests.links.isEmpty || !pointee.requests.files.isEmpty
+            || !pointee.requests.process.isEmpty || !pointee.requests.log.isEmpty
+            || !executor.pointee.pendingWrites.isEmpty || !executor.pointee.closing.isEmpty
+    }
+
+    private func performFiles<S: Shell>(_ shell: inout S) {
+        let files = pointee.requests.files
+        pointee.requests.files.removeAll(keepingCapacity: true)
+        for file in files { shell.perform(file) }
+    }
+
+    private func performLinks<S: Shell>(_ shell: inout S) {
+        let links = pointee.requests.links
+        pointee.requests.links.removeAll(keepingCapacity: true)
+        for link in links {
+            switch link {
+            case .connect(let id, let kind, let host, let port):
+                shell.connect(id, kind: kind, host: host, port: port)
+            case .send(let id, let bytes): shell.send(id, bytes)
+            case .close(let id): shell.close(id)
+            }
+        }
+    }
+
+    private func writeReplicas<S: Shell>(_ shell: inout S) {
+        for replica in pointee.primary.replicas {
+            guard let session = executor.pointee.sessions.find(id: replica.session) else {
+                continue
+            }
+            if !nextOutput(session).isEmpty { shell.write(session) }
+        }
+    }
+
+    private func writeClients<S: Shell>(_ shell: inout S) {
+        var index = 0
+        while index < executor.pointee.pendingWrites.count {
+            let session = executor.pointee.pendingWrites[index]
+            index += 1
+            session.pointee.flags.remove(.pendingWrite)
+            if session.pointee.flags.contains(.detached) {
+                session.pointee.output.pointee.removeAll()
+                continue
+            }
+            if session.pointee.flags.contains(.closeNow) { continue }
+            shell.write(session)
+            if _slowPath(session.pointee.output.pointee.count > session.pointee.outputHardLimit) {
+                enforceOutputLimit(session)
+            }
+            if _slowPath(session.pointee.flags.contains(.closeAfterReply)),
+                session.pointee.output.pointee.isEmpty
+            {
+                executor.close(session)
+            }
+        }
+        executor.pointee.pendingWrites.removeAll()
+    }
+
+    private func closeSessions<S: Shell>(_ shell: inout S) {
+        while let session = executor.pointee.closing.popLast() {
+            if session.pointee.flags.contains(.detached) { continue }
+            shell.close(session)
+        }
+    }
+
+    /// Drops what neither the configured size nor a replica needs.
+    private func trimBacklog() {
+        guard pointee.history.backlog != nil else { return }
+        var needed = pointee.primary.oldestNeededOffset
+        for replica in pointee.primary.replicas {
+            guard let session = executor.pointee.sessions.find(id: replica.session),
+                session.pointee.replicaSent >= 0
+            else { continue }
+            let next = session.pointee.replicaSent + 1
+            needed = Swift.min(needed ?? next, next)
+        }
+        guard pointee.history.trimBacklog(keepingFrom: needed) > 0,
+            let window = pointee.history.backlog
+        else { return }
+        executor.pointee.backlog.pointee.trim(before: window.first - 1)
+    }
+
+    private func sleepTime() -> Milliseconds {
+        var wake = pointee.cron.next
+        if isReplica, let deadline = pointee.upstream.nextDeadline { wake = Swift.min(wake, deadline) }
+        if let deadline = pointee.waiters.nextDeadline { wake = Swift.min(wake, deadline) }
+        if let deadline = pointee.cluster?.nextDeadline {
+            // The machine wakes itself between two crons when milliseconds count.
+            if deadline <= instant {
+                stepCluster(.tick)
+                return .zero
+            }
+            wake = Swift.min(wake, deadline)
+        }
+        guard wake > instant else { return Milliseconds(1) }
+        return Swift.max(Milliseconds(1), wake - instant)
+    }
+
+    // MARK: Answers of the shell
+
+    /// A file request with a ticket is done, or failed.
+    public func fileDone(ticket: UInt64, failure: FileFailure?) {
+        guard let meaning = pointee.tickets.removeValue(forKey: ticket) else { return }
+        switch meaning {
+        case .clusterState(let version, let synced):
+            clusterStateWritten(version: version, synced: synced, failure: failure)
+        case .snapshot: saveEnded(failure: failure)
+        case .snapshotProgress(let bytes): snapshotProgressed(bytes: bytes)
+        case .lostWrites(let commands, let bytes, let name):
+            lostWritesSaved(commands: commands, bytes: bytes, name: name, failure: failure)
+        case .configRewrite(let id):
+            guard let session = executor.pointee.sessions.find(id: id) else { return }
+            if let failure {
+                executor.writeError(
+                    session, "ERR Rewriting config file: \(failure.reason)")
+            } else {
+                session.pointee.output.pointee.append("+OK\r\n")
+            }
+            executor.unblock(session)
+        }
+    }
+}

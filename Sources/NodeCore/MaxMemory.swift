@@ -1,0 +1,30 @@
+// maxmemory: before a command that may need memory runs, keys are given up as the policy says
+// until the data fits. What a client's output or the backlog holds does not count as data.
+import Base
+import Engine
+import Storage
+
+/// Frees memory until below `maxmemory`; false when that cannot be done.
+func makeRoomForWrites(_ executor: ExecutorPointer) -> Bool {
+    let limit = executor.pointee.settings.maxMemory
+    guard limit > 0 else { return true }
+    let keyspace = executor.pointee.keyspace
+    if keyspace.memory.used <= limit { return true }
+    guard !executor.pointee.alerts.contains(.isReplica),
+        !executor.pointee.alerts.contains(.loading)
+    else { return false }
+    let policy = executor.pointee.settings.evictionPolicy
+    // What waits to be freed goes before living keys do.
+    while keyspace.memory.used > limit, keyspace.lazyFreeSlice(effort: 10_000) {}
+    while keyspace.memory.used > limit {
+        guard
+            let victim = keyspace.evictionCandidate(
+                policy, samples: executor.pointee.settings.maxMemorySamples)
+        else { return false }
+        victim.entry.key.array.withBytes { bytes in
+            executor.evict(keyspace.key(bytes, database: victim.database))
+        }
+        while keyspace.memory.used > limit, keyspace.lazyFreeSlice(effort: 10_000) {}
+    }
+    return true
+}

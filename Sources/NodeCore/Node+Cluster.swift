@@ -1,0 +1,180 @@
+// The cluster machine inside the node: steps it, and carries out what it decides in the order that
+// `ClusterEffects` demands. What must not leave before nodes.conf is durable waits here.
+import Base
+import Engine
+import Gossip
+import HashSlots
+import Replication
+import Storage
+
+extension NodePointer {
+    /// Prepares cluster mode from nodes.conf; nil or empty contents make a new node.
+    public func restoreCluster(nodesConf: [UInt8]?) throws(BootError) {
+        let settings = self.settings
+        guard settings.clusterEnabled else { return }
+        let config = Node.gossipConfig(settings)
+        if let problem = config.problem { throw BootError(problem) }
+        let seed = executor.pointee.prng.next()
+        do throws(NodesConfError) {
+            if let nodesConf, let parsed = try NodesConf.parse(nodesConf) {
+                pointee.cluster = ClusterState(
+                    restoring: parsed, config: config, seed: seed, now: now)
+            } else {
+                pointee.cluster = ClusterState(config: config, seed: seed, now: now)
+            }
+        } catch {
+            throw BootError(
+                "Unrecoverable error: corrupted cluster config file "
+                    + "\"\(settings.clusterConfigFile)\": \(error.text)")
+        }
+        stepCluster(.tick)
+    }
+
+    /// One input of the cluster machine, and what comes of it.
+    func stepCluster(_ input: ClusterInput) {
+        guard pointee.cluster != nil else { return }
+        var effects = ClusterEffects()
+        pointee.cluster?.step(input, at: now, into: &effects)
+        carryOut(effects)
+    }
+
+    /// A CLUSTER command that changes something.
+    func runCluster(_ command: ClusterCommand) -> CommandReply {
+        refreshClusterFacts(force: true)
+        guard pointee.cluster != nil else {
+            return .error("ERR This instance has cluster support disabled")
+        }
+        var effects = ClusterEffects()
+        pointee.cluster?.step(.command(command), at: now, into: &effects)
+        let reply = effects.reply ?? .ok
+        carryOut(effects)
+        return reply
+    }
+
+    private func carryOut(_ effects: ClusterEffects) {
+        for event in effects.log where event.level >= settings.logLevel {
+            pointee.requests.log.append(LogLine(event.level, event.text))
+        }
+        for action in effects.local { carryOut(action) }
+        if let state = effects.state { persist(state) }
+        for link in effects.close { closeLink(link) }
+        for request in effects.connect {
+            openLink(request.link, .bus, request.host, request.port)
+        }
+        for message in effects.sendNow { sendOnLink(message.link, message.bytes) }
+        pointee.heldMessages.append(contentsOf: effects.sendAfterSync)
+    }
+
+    private func persist(_ state: PersistRequest) {
+        let ticket = ticket(.clusterState(version: state.version, synced: state.needsSync))
+        pointee.requests.files.append(
+            .replace(
+                name: settings.clusterConfigFile, contents: state.contents,
+                sync: state.needsSync, ticket: ticket))
+    }
+
+    /// nodes.conf of `version` was written, or could not be.
+    func clusterStateWritten(version: UInt64, synced: Bool, failure: FileFailure?) {
+        if let failure {
+            // A node that cannot keep its promises must not make any.
+            log(
+                .warning,
+                "Fatal: can't update cluster config file: \(failure.operation) "
+                    + "\(failure.path): \(failure.reason)")
+            request(.exit(code: 1))
+            return
+        }
+        guard synced else { return }
+        stepCluster(.stateSynced(version: version))
+        let ready = pointee.heldMessages.filter { $0.version <= version }
+        pointee.heldMessages.removeAll { $0.version <= version }
+        for message in ready { sendOnLink(message.outgoing.link, message.outgoing.bytes) }
+    }
+
+    private func carryOut(_ action: LocalAction) {
+        switch action {
+        case .promoteSelf: becomePrimary()
+        case .replicate(_, let host, let port):
+            follow(PrimaryAddress(host: host, port: port), keepingHistory: true)
+        case .resetData:
+            becomePrimary()
+            flushAll()
+        case .pauseWrites(let until):
+            pointee.clusterPauseUntil = until
+            setInternalPause(true)
+        case .unpauseWrites:
+            pointee.clusterPauseUntil = nil
+            setInternalPause(false)
+        case .ownershipChanged, .routingChanged: updateRouting()
+        case .deleteKeys(let slots): deleteKeys(in: slots)
+        case .clusterStateChanged: updateRouting()
+        case .shardSlotsLost, .publishLocally: break
+        case .refuseReplicas(let refuse): refuseReplicas(refuse)
+        case .sendFailoverCommand(let host, let port): sendFailoverCommand(host, port)
+        case .handoverDone: handoverEnded(failure: nil)
+        case .handoverFailed(let why): handoverEnded(failure: why)
+        }
+    }
+
+    /// Copies ownership, addresses and health into the table that dispatch reads.
+    func updateRouting() {
+        guard let routing = executor.pointee.routing else { return }
+        pointee.cluster?.fillRouting(into: &routing.pointee)
+    }
+
+    /// Tells the machine what it must know of the data, when something of it changed.
+    func refreshClusterFacts(force: Bool = false) {
+        guard pointee.cluster != nil else { return }
+        noteStream()
+        var facts = pointee.clusterFacts
+        facts.replicationOffset =
+            isReplica ? (pointee.upstream.resume?.offset ?? 0) : pointee.history.offset
+        let streaming = pointee.upstream.phase == .streaming
+        facts.primaryLinkIsUp = streaming
+        if streaming {
+            facts.primaryContact = instant
+        }
+        facts.isLoading = pointee.loader.isBlocking
+        facts.hasData = executor.pointee.keyspace.count(database: 0) > 0
+        let changed = facts != pointee.clusterFacts
+        guard force || changed else { return }
+        pointee.clusterFacts = facts
+        stepCluster(.localFacts(facts))
+    }
+
+    private func deleteKeys(in slots: SlotSet) {
+        for slot in slots.slots {
+            let removed = executor.pointee.keyspace.removeSlot(slot)
+            executor.pointee.dirty &+= Int64(removed)
+        }
+    }
+
+    /// CLUSTER RESET of a replica: nothing of the old data may stay.
+    func flushAll() {
+        let keyspace = executor.pointee.keyspace
+        for index in 0..<keyspace.databaseCount { keyspace.flush(database: index) }
+    }
+
+    private func refuseReplicas(_ refuse: Bool) {
+        pointee.refusesReplicas = refuse
+        guard refuse else { return }
+        disconnectReplicas()
+    }
+
+    /// Asks a replica that does not know the bus's hand-over flag in the way that every
+    /// administrator would.
+    private func sendFailoverCommand(_ host: String, _ port: Int) {
+        startCommandLink(
+            host: host, port: port,
+            commands: [["CLUSTER", "FAILOVER"]])
+    }
+
+    // MARK: Pauses
+
+    /// Holds the clients' writes for a hand-over, or lets them go.
+    func setInternalPause(_ paused: Bool) {
+        executor.pointee.internalPause = paused
+        updateAlerts()
+        if !paused, executor.pointee.pauseMode == .none { executor.resumePostponed() }
+    }
+}

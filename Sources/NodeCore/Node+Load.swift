@@ -1,0 +1,202 @@
+// What reads RDB: the file at the start, and a primary's copy. A copy is built beside the data in
+// force and takes its place only when it is whole and its checksum is right: a transfer that
+// breaks off costs nothing, and the old data goes on being served meanwhile.
+import Base
+import Engine
+import HashSlots
+import Persistence
+import Replication
+import Storage
+
+struct Loader: ~Copyable {
+    var reader: RDBReader?
+    /// The key space under construction; nil while loading straight into the one in force.
+    var fresh: Keyspace?
+    var database = 0
+    /// Loading at the start: nobody is served meanwhile.
+    var isBlocking = false
+    var keys: Int64 = 0
+    var expired: Int64 = 0
+    var bytes: Int64 = 0
+    var total: Int64 = 0
+    var started: Instant = .start
+    var streamDatabase: Int32 = 0
+    /// A key space whose place was taken; freed in slices.
+    var retired: Keyspace?
+
+    mutating func abandon() {
+        reader = nil
+        fresh?.destroy()
+        fresh = nil
+        retired?.destroy()
+        retired = nil
+        isBlocking = false
+    }
+}
+
+extension NodePointer {
+    // MARK: The file at the start
+
+    public func beginLoad(totalBytes: Int64 = 0) {
+        pointee.loader.reader = RDBReader(
+            limits: RDBReader.Limits(
+                largestString: settings.maxBulkLength, databases: settings.databases),
+            verifiesChecksum: settings.rdbChecksum)
+        pointee.loader.isBlocking = true
+        pointee.loader.started = instant
+        pointee.loader.total = totalBytes
+        pointee.loader.keys = 0
+        pointee.loader.expired = 0
+        updateAlerts()
+    }
+
+    public func load(_ chunk: Bytes) throws(BootError) {
+        do throws(RDBError) {
+            try take(chunk, into: executor.pointee.keyspace)
+        } catch {
+            throw BootError("\(error). Terminating server after rdb file reading failure.")
+        }
+    }
+
+    public func endLoad() throws(BootError) {
+        do throws(RDBError) {
+            try pointee.loader.reader?.finish()
+        } catch {
+            throw BootError("\(error). Terminating server after rdb file reading failure.")
+        }
+        pointee.loader.reader = nil
+        pointee.loader.isBlocking = false
+        pointee.persistence.loadedKeys = pointee.loader.keys
+        pointee.persistence.expiredAtLoad = pointee.loader.expired
+        log(
+            .notice,
+            "Done loading RDB, keys loaded: \(pointee.loader.keys), keys expired: "
+                + "\(pointee.loader.expired).")
+        updateAlerts()
+    }
+
+    // MARK: A primary's copy
+
+    func beginReplicaLoad() {
+        abandonReplicaLoad()
+        log(.notice, "MASTER <-> REPLICA sync: Loading DB in memory")
+        let settings = self.settings
+        let fresh = Keyspace(
+            databases: settings.databases, slotted: settings.clusterEnabled,
+            sipKey: SipKey(executor.pointee.prng.next(), executor.pointee.prng.next()),
+            seed: executor.pointee.prng.next())
+        fresh.advanceClock(milliseconds: now.wall.milliseconds)
+        configureAccess(fresh)
+        pointee.loader.fresh = fresh
+        pointee.loader.reader = RDBReader(
+            limits: RDBReader.Limits(
+                largestString: settings.maxBulkLength, databases: settings.databases),
+            verifiesChecksum: settings.rdbChecksum)
+        pointee.loader.started = instant
+        pointee.loader.keys = 0
+        pointee.loader.streamDatabase = 0
+    }
+
+    func loadFromPrimary(_ bytes: Bytes) {
+        guard let fresh = pointee.loader.fresh else { return }
+        do throws(RDBError) {
+            try take(bytes, into: fresh)
+        } catch {
+            let reason = "\(error)"
+            abandonReplicaLoad()
+            var effects: [ReplicaEffect] = []
+            pointee.upstream.loadFailed(reason, at: instant, into: &effects)
+            carryOut(effects, bytes: .empty)
+        }
+    }
+
+    func finishReplicaLoad() {
+        guard let fresh = pointee.loader.fresh else {
+            // The copy broke while it came in; the machine has been told.
+            return
+        }
+        var effects: [ReplicaEffect] = []
+        do throws(RDBError) {
+            try pointee.loader.reader?.finish()
+        } catch {
+            abandonReplicaLoad()
+            pointee.upstream.loadFailed("\(error)", at: instant, into: &effects)
+            return carryOut(effects, bytes: .empty)
+        }
+        if pointee.snapshot.isRunning { cancelSnapshot() }
+        let old = executor.pointee.keyspace
+        executor.pointee.keyspace = fresh
+        pointee.loader.fresh = nil
+        pointee.loader.reader = nil
+        pointee.loader.retired?.destroy()
+        pointee.loader.retired = old
+        for index in 0..<old.databaseCount { old.flush(database: index) }
+        executor.pointee.watch.touchAll(database: -1)
+        pointee.upstreamDatabase = pointee.loader.streamDatabase
+        pointee.persistence.loadedKeys = pointee.loader.keys
+        pointee.upstream.loaded(at: instant, into: &effects)
+        carryOut(effects, bytes: .empty)
+    }
+
+    func abandonReplicaLoad() {
+        pointee.loader.reader = nil
+        pointee.loader.fresh?.destroy()
+        pointee.loader.fresh = nil
+    }
+
+    /// Frees a part of the key space that was replaced; true when more is left.
+    func freeRetired() -> Bool {
+        guard let retired = pointee.loader.retired else { return false }
+        if retired.lazyFreeSlice(effort: 20_000) { return true }
+        retired.destroy()
+        pointee.loader.retired = nil
+        return false
+    }
+
+    // MARK: Items
+
+    private func take(_ bytes: Bytes, into keyspace: Keyspace) throws(RDBError) {
+        pointee.loader.bytes += Int64(bytes.count)
+        pointee.loader.reader?.feed(bytes)
+        while let item = try pointee.loader.reader?.next() {
+            switch item {
+            case .auxiliary(let name, let value):
+                if name == "repl-stream-db", let database = value.decimal, database >= 0,
+                    database < Int64(settings.databases)
+                {
+                    pointee.loader.streamDatabase = Int32(database)
+                }
+            case .selectDatabase(let database): pointee.loader.database = database
+            case .resize: break
+            case .entry(let entry): take(entry, into: keyspace)
+            case .functionLibrary: break
+            case .end: break
+            }
+        }
+    }
+
+    private func take(_ entry: RDBEntry, into keyspace: Keyspace) {
+        let expireAt = entry.attributes.expireAt
+        // A primary drops what expired while it was down; a replica leaves that to its primary.
+        if pointee.loader.isBlocking, !isReplica, settings.replicaOf == nil, expireAt >= 0,
+            expireAt < now.wall.milliseconds
+        {
+            pointee.loader.expired += 1
+            return
+        }
+        let key = keyspace.key(entry.key, database: pointee.loader.database)
+        let expiry: ExpiryChange = expireAt >= 0 ? .at(expireAt) : .clear
+        let stored: Entry
+        switch entry.value {
+        case .bytes(let value): stored = keyspace.setString(key, value, expiry: expiry)
+        case .integer(let value): stored = keyspace.setInteger(key, value, expiry: expiry)
+        case .payload: unreachable("a type without a decoder was accepted")
+        }
+        if entry.attributes.frequency >= 0 {
+            keyspace.setFrequency(stored, entry.attributes.frequency)
+        } else if entry.attributes.idleSeconds >= 0 {
+            keyspace.setIdleSeconds(stored, Int(entry.attributes.idleSeconds))
+        }
+        pointee.loader.keys += 1
+    }
+}

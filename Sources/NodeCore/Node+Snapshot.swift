@@ -1,0 +1,325 @@
+// What writes RDB: one incremental walk over the key space (no fork), for replicas or for a file.
+// The walk advances a slice per loop iteration, only as fast as the slowest reader takes bytes;
+// keys that change meanwhile are serialised first by the key space itself.
+import Base
+import Engine
+import HashSlots
+import Persistence
+import Replication
+import Storage
+
+/// The state of saving, for INFO and for the gates.
+public struct PersistenceState {
+    public var lastSaveAt: WallTime = WallTime(milliseconds: 0)
+    public var lastSaveFailed = false
+    public var lastSaveSeconds: Int64 = -1
+    public var savesStarted: Int64 = 0
+    public var saveStarted: Instant?
+    /// `dirty` when the running save began.
+    public var dirtyAtStart: Int64 = 0
+    public var saveScheduled = false
+    public var lastTry: Instant?
+    public var loadedKeys: Int64 = 0
+    public var expiredAtLoad: Int64 = 0
+}
+
+struct SnapshotJob: ~Copyable {
+    enum Target {
+        case none
+        case replicas(endMark: String?)
+        case file(number: UInt64, name: String)
+    }
+    /// Bytes that may wait in a replica's output, or for the disk, before the walk pauses.
+    static let backPressure = 4 << 20
+    /// Entries per slice.
+    static let sliceEntries = 2048
+
+    var target = Target.none
+    var writer = RDBWriter()
+    var buffer = Buffer()
+    var database = -1
+    /// Sessions that take part, until all bytes are theirs.
+    var sessions: [UInt64] = []
+    /// Sessions whose last bytes wait in their output.
+    var draining: [UInt64] = []
+    /// A request that waits for the running walk to end.
+    var queuedReplicas: (sessions: [UInt64], endMark: Bool)?
+    var unwritten = 0
+    var sinceCheckpoint = 0
+    var nextFile: UInt64 = 1
+    /// Clients that wait for SAVE.
+    var waiting: [UInt64] = []
+
+    var isRunning: Bool {
+        if case .none = target { return false }
+        return true
+    }
+    func serves(_ session: UInt64) -> Bool {
+        sessions.contains(session) || draining.contains(session)
+    }
+    mutating func forget(session: UInt64) {
+        sessions.removeAll { $0 == session }
+        draining.removeAll { $0 == session }
+        waiting.removeAll { $0 == session }
+        queuedReplicas?.sessions.removeAll { $0 == session }
+    }
+}
+
+/// Receives an entry from the key space's walk; the context is the node.
+private let snapshotSink: SnapshotSink = { context, database, entry in
+    guard let context else { return }
+    context.assumingMemoryBound(to: Node.self).serialise(Entry(entry), database: database)
+}
+
+extension NodePointer {
+    fileprivate func serialise(_ entry: Entry, database: Int) {
+        if pointee.snapshot.database != database {
+            pointee.snapshot.database = database
+            let keyspace = executor.pointee.keyspace
+            pointee.snapshot.writer.selectDatabase(
+                database, keys: keyspace.count(database: database),
+                expires: keyspace.expiringCount(database: database),
+                into: &pointee.snapshot.buffer)
+        }
+        var attributes = RDBAttributes(expireAt: entry.expiry ?? -1)
+        let policy = executor.pointee.settings.evictionPolicy
+        if policy.usesFrequency {
+            attributes.frequency = executor.pointee.keyspace.frequency(entry)
+        } else if policy == .allKeysLRU || policy == .volatileLRU {
+            attributes.idleSeconds = Int64(executor.pointee.keyspace.idleSeconds(entry))
+        }
+        if let value = entry.integer {
+            pointee.snapshot.writer.entry(
+                key: entry.key, value: value, attributes, into: &pointee.snapshot.buffer)
+        } else if let bytes = entry.storedBytes {
+            pointee.snapshot.writer.entry(
+                key: entry.key, value: bytes, attributes, into: &pointee.snapshot.buffer)
+        }
+    }
+
+    private func info(at now: Now) -> RDBInfo {
+        RDBInfo(
+            serverVersion: "\(Product.redisVersion)", createdAt: now.wall.seconds,
+            usedMemory: Int64(executor.pointee.keyspace.memory.used),
+            replication: RDBInfo.ReplicationPoint(
+                streamDatabase: 0, replicationID: pointee.history.id.text,
+                offset: pointee.history.offset))
+    }
+
+    /// Starts the walk, if no other runs. The target must be set already.
+    private func beginWalk() -> Bool {
+        let keyspace = executor.pointee.keyspace
+        pointee.snapshot.database = -1
+        var started = keyspace.beginSnapshot(
+            sink: snapshotSink, context: UnsafeMutableRawPointer(self))
+        while started == .settling {
+            // Old marks are settled without serialising; a rare, short walk.
+            while !keyspace.snapshotSlice(entries: 1 << 16) {}
+            started = keyspace.beginSnapshot(
+                sink: snapshotSink, context: UnsafeMutableRawPointer(self))
+        }
+        guard started == .started else { return false }
+        pointee.snapshot.writer = RDBWriter(
+            compresses: settings.rdbCompression, checksums: settings.rdbChecksum)
+        pointee.snapshot.buffer.removeAll()
+        pointee.snapshot.writer.header(info(at: now), into: &pointee.snapshot.buffer)
+        return true
+    }
+
+    // MARK: For replicas
+
+    func startReplicaSnapshot(_ sessions: [UInt64], endMark: Bool) {
+        guard !pointee.snapshot.isRunning else {
+            pointee.snapshot.queuedReplicas = (sessions, endMark)
+            return
+        }
+        noteStream()
+        let mark = endMark ? executor.pointee.prng.hex(40) : nil
+        pointee.snapshot.target = .replicas(endMark: mark)
+        guard beginWalk() else { unreachable("two snapshot walks at once") }
+        pointee.snapshot.sessions = sessions
+        for id in sessions {
+            guard let session = executor.pointee.sessions.find(id: id) else { continue }
+            session.pointee.flags.insert(.replica)
+            session.pointee.replicaSent = -1
+        }
+        // The stream behind the snapshot must say its database itself.
+        executor.pointee.streamDatabase = -1
+        pointee.persistence.saveStarted = instant
+        var effects: [PrimaryEffect] = []
+        pointee.primary.snapshotStarted(
+            endMark: mark, history: pointee.history, at: instant, into: &effects)
+        carryOut(effects)
+        log(.notice, "Snapshot for SYNC started: an incremental walk inside this process")
+    }
+
+    /// One slice of the running walk; true when the loop should come back at once.
+    func advanceSnapshot() -> Bool {
+        if let queued = pointee.snapshot.queuedReplicas, !pointee.snapshot.isRunning {
+            pointee.snapshot.queuedReplicas = nil
+            startReplicaSnapshot(queued.sessions, endMark: queued.endMark)
+        }
+        guard pointee.snapshot.isRunning else { return false }
+        if case .replicas = pointee.snapshot.target, pointee.snapshot.sessions.isEmpty {
+            log(.notice, "Diskless rdb transfer, last replica dropped, killing fork child")
+            cancelSnapshot()
+            return false
+        }
+        guard !isThrottled else { return false }
+        let done = executor.pointee.keyspace.snapshotSlice(entries: SnapshotJob.sliceEntries)
+        if done { pointee.snapshot.writer.end(into: &pointee.snapshot.buffer) }
+        distribute(isLast: done)
+        if done { endWalk() }
+        return pointee.snapshot.isRunning
+    }
+
+    private var isThrottled: Bool {
+        if pointee.snapshot.unwritten > SnapshotJob.backPressure { return true }
+        for id in pointee.snapshot.sessions {
+            guard let session = executor.pointee.sessions.find(id: id) else { continue }
+            if session.pointee.output.pointee.count > SnapshotJob.backPressure { return true }
+        }
+        return false
+    }
+
+    /// Hands the serialised bytes on.
+    private func distribute(isLast: Bool) {
+        let bytes = pointee.snapshot.buffer.bytes
+        switch pointee.snapshot.target {
+        case .none: return
+        case .replicas(let endMark):
+            // Without an end mark the length must go first: keep all until it is known.
+            guard endMark != nil || isLast else { return }
+            for id in pointee.snapshot.sessions {
+                guard let session = executor.pointee.sessions.find(id: id) else { continue }
+                if endMark == nil {
+                    var effects: [PrimaryEffect] = []
+                    pointee.primary.snapshotSized(
+                        session: id, bytes: Int64(bytes.count), at: instant, into: &effects)
+                    carryOut(effects)
+                }
+                session.pointee.output.pointee.append(bytes)
+                if isLast, let endMark { session.pointee.output.pointee.append(endMark) }
+                executor.queueWrite(session)
+            }
+        case .file(let number, _):
+            guard bytes.count > 256 * 1024 || isLast else { return }
+            pointee.requests.files.append(.append(file: number, bytes: bytes.array))
+            pointee.snapshot.unwritten += bytes.count
+            pointee.snapshot.sinceCheckpoint += bytes.count
+            if pointee.snapshot.sinceCheckpoint > SnapshotJob.backPressure / 4 {
+                let size = pointee.snapshot.sinceCheckpoint
+                pointee.snapshot.sinceCheckpoint = 0
+                pointee.requests.files.append(
+                    .checkpoint(file: number, ticket: ticket(.snapshotProgress(bytes: size))))
+            }
+        }
+        pointee.snapshot.buffer.removeAll()
+    }
+
+    private func endWalk() {
+        switch pointee.snapshot.target {
+        case .none: return
+        case .replicas:
+            pointee.snapshot.draining += pointee.snapshot.sessions
+            pointee.snapshot.sessions = []
+            pointee.snapshot.target = .none
+            pointee.snapshot.buffer.release()
+            pointee.persistence.saveStarted = nil
+            var effects: [PrimaryEffect] = []
+            pointee.primary.snapshotFinished(succeeded: true, at: instant, into: &effects)
+            carryOut(effects)
+        case .file(let number, let name):
+            pointee.requests.files.append(
+                .commit(file: number, name: name, ticket: ticket(.snapshot)))
+            pointee.snapshot.buffer.release()
+        }
+    }
+
+    /// A replica's output is empty: if its snapshot was complete, it is all on its way.
+    func finishSnapshot(for session: UnsafeMutablePointer<Session>) {
+        let id = session.pointee.id
+        guard pointee.snapshot.draining.contains(id) else { return }
+        pointee.snapshot.draining.removeAll { $0 == id }
+        var effects: [PrimaryEffect] = []
+        pointee.primary.snapshotSent(session: id, at: instant, into: &effects)
+        carryOut(effects)
+    }
+
+    /// Ends the running walk without a result.
+    func cancelSnapshot() {
+        executor.pointee.keyspace.cancelSnapshot()
+        pointee.snapshot.buffer.release()
+        switch pointee.snapshot.target {
+        case .none: break
+        case .replicas:
+            pointee.snapshot.target = .none
+            var effects: [PrimaryEffect] = []
+            pointee.primary.snapshotFinished(succeeded: false, at: instant, into: &effects)
+            carryOut(effects)
+        case .file(let number, _):
+            pointee.snapshot.target = .none
+            pointee.requests.files.append(.discard(file: number))
+            saveEnded(failure: FileFailure(operation: "save", path: "", reason: "cancelled"))
+        }
+        pointee.snapshot.sessions = []
+        pointee.persistence.saveStarted = nil
+    }
+
+    // MARK: To a file
+
+    /// BGSAVE, SAVE, a save point. False when a walk runs already.
+    func startSave() -> Bool {
+        guard !pointee.snapshot.isRunning else { return false }
+        let number = pointee.snapshot.nextFile
+        pointee.snapshot.nextFile += 1
+        let name = settings.dbFilename
+        pointee.snapshot.target = .file(number: number, name: name)
+        guard beginWalk() else { unreachable("two snapshot walks at once") }
+        pointee.snapshot.unwritten = 0
+        pointee.snapshot.sinceCheckpoint = 0
+        pointee.persistence.saveStarted = instant
+        pointee.persistence.lastTry = instant
+        pointee.persistence.savesStarted += 1
+        pointee.persistence.dirtyAtStart = executor.pointee.dirty
+        pointee.requests.files.append(.create(file: number, name: name))
+        log(.notice, "Background saving started: an incremental walk inside this process")
+        return true
+    }
+
+    func snapshotProgressed(bytes: Int) {
+        pointee.snapshot.unwritten = Swift.max(0, pointee.snapshot.unwritten - bytes)
+    }
+
+    /// The file is in place, or is not.
+    func saveEnded(failure: FileFailure?) {
+        if case .file = pointee.snapshot.target { pointee.snapshot.target = .none }
+        let started = pointee.persistence.saveStarted ?? instant
+        pointee.persistence.lastSaveSeconds = (instant - started).count / 1000
+        pointee.persistence.saveStarted = nil
+        pointee.persistence.lastSaveFailed = failure != nil
+        if let failure {
+            log(
+                .warning,
+                "Background saving error: \(failure.operation) \(failure.path): \(failure.reason)")
+        } else {
+            executor.pointee.dirty -= pointee.persistence.dirtyAtStart
+            pointee.persistence.lastSaveAt = now.wall
+            log(.notice, "Background saving terminated with success")
+            log(.notice, "DB saved on disk")
+        }
+        let waiting = pointee.snapshot.waiting
+        pointee.snapshot.waiting = []
+        for id in waiting {
+            guard let session = executor.pointee.sessions.find(id: id) else { continue }
+            if failure == nil {
+                session.pointee.output.pointee.append("+OK\r\n")
+            } else {
+                executor.writeError(session, "ERR")
+            }
+            executor.unblock(session)
+        }
+        updateAlerts()
+        advanceShutdown()
+    }
+}

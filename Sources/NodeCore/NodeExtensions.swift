@@ -1,0 +1,10 @@
+// The command families that need the whole node, not only the engine.
+import Engine
+
+/// Everything that `NodeCore` itself declares.
+public var nodeExtensions: [Extension] {
+    [
+        Extension("replication") { $0.registerReplicationCommands() },
+        Extension("persistence") { $0.registerPersistenceCommands() },
+    ]
+}
