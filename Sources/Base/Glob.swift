@@ -91,13 +91,17 @@ public struct Glob {
         return isMember != isNegated ? p : nil
     }
 
-    /// Bytes are ordered as C's signed characters; the ends may come in either order.
+    /// The ends of a range may come in either order. Bytes are ordered as C's signed characters,
+    /// except that the C library's `tolower` makes them positive, all but the highest.
     private func isInRange(_ first: UInt8, _ last: UInt8, _ byte: UInt8) -> Bool {
         let isReversed = Int8(bitPattern: first) > Int8(bitPattern: last)
-        let low = Int8(bitPattern: fold(isReversed ? last : first))
-        let high = Int8(bitPattern: fold(isReversed ? first : last))
-        let value = Int8(bitPattern: fold(byte))
-        return low <= value && value <= high
+        let value = rank(byte)
+        return rank(isReversed ? last : first) <= value && value <= rank(isReversed ? first : last)
+    }
+
+    private func rank(_ byte: UInt8) -> Int {
+        if ignoresCase, byte != 255 { return Int(lowercased(byte)) }
+        return Int(Int8(bitPattern: byte))
     }
 }
 

@@ -308,4 +308,41 @@ private func number(_ entry: Entry) -> Int { Int(entry.key.string.dropFirst(4)) 
         a.destroy()
         b.destroy()
     }
+
+    /// The expected digests were computed by redis-server 7.0.15 for the same keys.
+    @Test func digestsEqualTheReference() {
+        let keyspace = Keyspace(databases: 4, slotted: false, sipKey: SipKey(8, 8))
+        func set(_ name: StaticString, _ value: StaticString, _ database: Int, _ at: Int64?) {
+            keyspace.setString(
+                keyspace.key(Bytes(name), database: database), Bytes(value),
+                expiry: at.map { .at($0) } ?? .clear)
+        }
+        set("k1", "hello", 0, nil)
+        set("k2", "123", 0, nil)
+        set("k3", "v", 0, 1 << 40)
+        set("other", "x", 3, nil)
+        func hex(_ fill: (UnsafeMutablePointer<UInt8>) -> Void) -> String {
+            let digits = Array("0123456789abcdef")
+            return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { room in
+                guard let start = room.baseAddress else { return "" }
+                fill(start)
+                return String(room.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
+            }
+        }
+        #expect(hex { keyspace.digest(to: $0) } == "5dba39b5b44f2f457284e82a857961f93fd00704")
+        for (name, expected) in [
+            ("k1", "36b23a1456b2dce2c3ed252c456761301dba8060"),
+            ("k2", "89f7f51b707418f666d5b45e053bd5bbbf82ac2b"),
+            ("k3", "311b17018163335616e089f6b951c82c477335ac"),
+        ] {
+            name.withBytes { bytes in
+                guard let entry = keyspace.find(keyspace.key(bytes, database: 0)) else {
+                    Issue.record("a key is gone")
+                    return
+                }
+                #expect(hex { keyspace.digestValue(entry, to: $0) } == expected)
+            }
+        }
+        keyspace.destroy()
+    }
 }
