@@ -4,6 +4,8 @@ import Engine
 public enum CoreCommands {
     public static var extensions: [Extension] {
         [
+            .connection,
+            .server,
             .generic,
             .strings,
             .transactions,

@@ -14,7 +14,9 @@ extension ExecutorPointer {
         let replyStart = output.pointee.count
         let suppress = beginReplyFlags(session)
         defer {
-            if suppress || session.pointee.flags.contains(.fromPrimary) {
+            if suppress && !endsSilence(command, session)
+                || session.pointee.flags.contains(.fromPrimary)
+            {
                 output.pointee.truncate(to: min(replyStart, output.pointee.count))
             } else if output.pointee.count > replyStart {
                 queueWrite(session)
@@ -53,6 +55,15 @@ extension ExecutorPointer {
         }
         session.pointee.flags = flags
         return suppress
+    }
+
+    /// CLIENT REPLY ON and RESET end the silence with their own reply.
+    private func endsSilence(
+        _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>
+    ) -> Bool {
+        guard !session.pointee.flags.contains(.replyOff) else { return false }
+        let declaration = pointee.commands.pointee.declarations[Int(command.pointee.id)]
+        return "\(declaration.name)" == "reset" || declaration.fullName == "client|reply"
     }
 
     // MARK: Refusals before a command is known

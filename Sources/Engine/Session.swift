@@ -112,6 +112,8 @@ public struct Session: ~Copyable {
     public var bytesIn: Int64 = 0
     public var bytesOut: Int64 = 0
     public var commandCount: Int64 = 0
+    /// What CLIENT LIST shows as `fd`; the shell's business, and -1 without a socket.
+    public var shownDescriptor: Int32 = -1
 
     public init(id: UInt64, peer: String, local: String, now: Instant) {
         self.id = id

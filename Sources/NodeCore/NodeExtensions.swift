@@ -5,6 +5,7 @@ import Engine
 public var nodeExtensions: [Extension] {
     [
         Extension("replication") { $0.registerReplicationCommands() },
+        Extension("client") { $0.registerClientUnblock() },
         Extension("persistence") { $0.registerPersistenceCommands() },
     ]
 }
