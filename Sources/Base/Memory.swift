@@ -113,6 +113,9 @@ public struct Memory {
         invariant(state.pointee.largeBytes >= 0, "more large memory freed than allocated")
     }
 
+    /// Frees a block that was detached from its heap before; on any thread.
+    public static func freeDetached(_ block: UnsafeMutableRawPointer) { Glibc.free(block) }
+
     // MARK: Tables
 
     /// Zeroed memory for a table, aligned to 64 bytes. `size` is a multiple of 64.

@@ -1,4 +1,5 @@
-// SHA-1 (FIPS 180-4): script digests, DEBUG DIGEST, ACL-free identifiers. Not for secrets.
+// SHA-1 (FIPS 180-4): the names of scripts, and the hashes that DEBUG DIGEST combines. Not for
+// secrets.
 
 public struct SHA1 {
     private var h0: UInt32 = 0x6745_2301
@@ -23,7 +24,8 @@ public struct SHA1 {
             let bits = UInt64(bytes.count) &* 8
             for index in 0..<8 {
                 room[tail - 1 - index] = UInt8(
-                    truncatingIfNeeded: bits &>> UInt64(index * 8))
+                    truncatingIfNeeded: bits &>> UInt64(index * 8)
+                )
             }
             guard let start = room.baseAddress else { return }
             state.mix(UnsafePointer(start))
@@ -59,7 +61,9 @@ public struct SHA1 {
         }
         for index in 16..<80 {
             w[index] = SHA1.rotate(
-                w[index - 3] ^ w[index - 8] ^ w[index - 14] ^ w[index - 16], 1)
+                w[index - 3] ^ w[index - 8] ^ w[index - 14] ^ w[index - 16],
+                1
+            )
         }
         var a = h0
         var b = h1

@@ -155,7 +155,9 @@ public struct SlabAllocator: ~Copyable {
                 end: UInt32(SlabAllocator.headerSize + blocks * rounded),
                 used: 0,
                 blockSize: UInt32(rounded),
-                classIndex: UInt32(index)))
+                classIndex: UInt32(index)
+            )
+        )
         link(slab, index)
         slabs += 1
         return slab

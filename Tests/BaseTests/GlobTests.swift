@@ -68,9 +68,11 @@ private func naive(_ pattern: ArraySlice<UInt8>, _ text: ArraySlice<UInt8>) -> B
             let pattern = (0..<prng.below(12)).map { _ in letters[prng.below(letters.count)] }
             let text = (0..<prng.below(12)).map { _ in letters[prng.below(letters.count)] }
             let folded = prng.below(2) == 0
-            maybe(pattern.withBytes { p in
-                text.withBytes { Glob(p, ignoringCase: folded).matches($0) }
-            })
+            maybe(
+                pattern.withBytes { p in
+                    text.withBytes { Glob(p, ignoringCase: folded).matches($0) }
+                }
+            )
         }
     }
 }

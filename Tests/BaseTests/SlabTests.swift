@@ -99,9 +99,11 @@ import Testing
         #expect(hex("") == "da39a3ee5e6b4b0d3255bfef95601890afd80709")
         #expect(
             hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")
-                == "84983e441c3bd26ebaae4aa1f95129e5e54670f1")
+                == "84983e441c3bd26ebaae4aa1f95129e5e54670f1"
+        )
         #expect(
             hex(String(repeating: "a", count: 1_000_000))
-                == "34aa973cd4c4daa4f61eeb2bdbad27316534016f")
+                == "34aa973cd4c4daa4f61eeb2bdbad27316534016f"
+        )
     }
 }

@@ -39,7 +39,10 @@ private func measure(_ count: Int, slotted: Bool, spread: Int) -> Footprint {
             let expiry: ExpiryChange =
                 spread == 0 ? .clear : .at(1_700_000_000_000 + Int64(prng.below(spread)))
             _ = keyspace.setString(
-                keyspace.key(bytes, database: 0), Bytes("value of 16 byte"), expiry: expiry)
+                keyspace.key(bytes, database: 0),
+                Bytes("value of 16 byte"),
+                expiry: expiry
+            )
         }
     }
     var end = timespec()
@@ -49,7 +52,8 @@ private func measure(_ count: Int, slotted: Bool, spread: Int) -> Footprint {
     let result = Footprint(
         counted: Double(keyspace.memory.used - empty) / Double(count),
         resident: Double(residentBytes() - before) / Double(count),
-        nanoseconds: time / Double(count))
+        nanoseconds: time / Double(count)
+    )
     keyspace.destroy()
     return result
 }

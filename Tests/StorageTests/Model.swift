@@ -25,7 +25,11 @@ struct Model {
 
     init(databases count: Int, slotted: Bool, seed: UInt64) {
         keyspace = Keyspace(
-            databases: count, slotted: slotted, sipKey: SipKey(seed, ~seed), seed: seed)
+            databases: count,
+            slotted: slotted,
+            sipKey: SipKey(seed, ~seed),
+            seed: seed
+        )
         databases = Array(repeating: [:], count: count)
         prng = Prng(seed: seed)
     }
@@ -88,7 +92,9 @@ struct Model {
             let number = Int64(bitPattern: prng.next())
             key(name, index) { _ = keyspace.setInteger($0, number, expiry: .keep) }
             databases[index][name] = ModelValue(
-                value: Array(String(number).utf8), expiry: old?.expiry)
+                value: Array(String(number).utf8),
+                expiry: old?.expiry
+            )
         case 7...8: resize(name, index)
         case 9:
             let time = randomTime()
@@ -135,7 +141,9 @@ struct Model {
         }
         value = Array(value.prefix(before)) + (before..<length).map { UInt8($0 & 0xFF) }
         databases[index][name] = ModelValue(
-            value: value, expiry: databases[index][name]?.expiry)
+            value: value,
+            expiry: databases[index][name]?.expiry
+        )
     }
 
     private mutating func rename(_ name: [UInt8], _ index: Int, _ keys: Int) {

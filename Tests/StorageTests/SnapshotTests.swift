@@ -32,7 +32,9 @@ final class Received {
             let start = model.databases
             let received = Received(start.count)
             let answer = model.keyspace.beginSnapshot(
-                sink: Received.sink, context: received.context)
+                sink: Received.sink,
+                context: received.context
+            )
             if answer == .settling {
                 while !model.keyspace.snapshotSlice(entries: 50) { model.step(keys: 800) }
                 model.expectEqual("settled, seed \(seed)")
@@ -40,7 +42,8 @@ final class Received {
             }
             #expect(answer == .started)
             #expect(
-                model.keyspace.beginSnapshot(sink: Received.sink, context: nil) == .busy)
+                model.keyspace.beginSnapshot(sink: Received.sink, context: nil) == .busy
+            )
             let isCancelled = model.prng.below(2) == 0
             run(&model, cancelling: isCancelled, slotted)
             if isCancelled {
@@ -101,7 +104,10 @@ final class Received {
             }
             let received = Received(1)
             let answer = model.keyspace.beginSnapshot(
-                slots: slots, sink: Received.sink, context: received.context)
+                slots: slots,
+                sink: Received.sink,
+                context: received.context
+            )
             #expect(answer == .started)
             while !model.keyspace.snapshotSlice(entries: 30) {
                 for _ in 0..<10 { model.step(keys: 3000) }

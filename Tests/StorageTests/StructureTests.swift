@@ -11,7 +11,11 @@ private func filled(
     databases: Int = 1
 ) -> Keyspace {
     let keyspace = Keyspace(
-        databases: databases, slotted: slotted, sipKey: SipKey(seed, 5), seed: seed)
+        databases: databases,
+        slotted: slotted,
+        sipKey: SipKey(seed, 5),
+        seed: seed
+    )
     for number in 0..<count { set(keyspace, number) }
     return keyspace
 }
@@ -20,7 +24,10 @@ private func set(_ keyspace: Keyspace, _ number: Int, at time: Int64? = nil) {
     Array("key:\(number)".utf8).withBytes { bytes in
         let key = keyspace.key(bytes, database: 0)
         keyspace.setString(
-            key, Bytes("value"), expiry: time.map { ExpiryChange.at($0) } ?? .clear)
+            key,
+            Bytes("value"),
+            expiry: time.map { ExpiryChange.at($0) } ?? .clear
+        )
     }
 }
 
@@ -51,7 +58,10 @@ private func number(_ entry: Entry) -> Int { Int(entry.key.string.dropFirst(4)) 
                         let key = keyspace.key(bytes, database: 0)
                         let entry = value.withBytes {
                             keyspace.setString(
-                                key, $0, expiry: time.map { .at($0) } ?? .clear)
+                                key,
+                                $0,
+                                expiry: time.map { .at($0) } ?? .clear
+                            )
                         }
                         #expect(entry.key == bytes && entry.stringLength == valueLength)
                         #expect(read(entry) == ModelValue(value: value, expiry: time))
@@ -74,7 +84,8 @@ private func number(_ entry: Entry) -> Int { Int(entry.key.string.dropFirst(4)) 
         #expect(name(keyspace.setString(key, Bytes("12"), expiry: .clear)) == "int")
         #expect(name(keyspace.setString(key, Bytes("012"), expiry: .clear)) == "embstr")
         #expect(
-            name(keyspace.setString(key, Bytes("3.5"), expiry: .clear, asBytes: true)) == "embstr")
+            name(keyspace.setString(key, Bytes("3.5"), expiry: .clear, asBytes: true)) == "embstr"
+        )
         keyspace.resizeString(key, to: 4)[3] = 65
         #expect(name(keyspace.find(key)) == "raw")
         #expect(name(keyspace.setInteger(key, -5, expiry: .clear)) == "int")
@@ -172,7 +183,10 @@ private func number(_ entry: Entry) -> Int { Int(entry.key.string.dropFirst(4)) 
         for policy in [EvictionPolicy.allKeysLRU, .volatileLRU, .allKeysLFU, .volatileLFU] {
             let keyspace = filled(0)
             keyspace.configureAccess(
-                usesFrequency: policy.usesFrequency, logFactor: 0, decayMinutes: 1)
+                usesFrequency: policy.usesFrequency,
+                logFactor: 0,
+                decayMinutes: 1
+            )
             keyspace.advanceClock(milliseconds: 1_000_000)
             for id in 0..<1000 { set(keyspace, id, at: policy.isVolatile ? 9 << 40 : nil) }
             if policy.isVolatile { set(keyspace, 5000) }
@@ -230,7 +244,10 @@ private func number(_ entry: Entry) -> Int { Int(entry.key.string.dropFirst(4)) 
             Array("{tag}:\(id)".utf8).withBytes { bytes in
                 let time: ExpiryChange = id % 2 == 0 ? .at(Int64(id)) : .clear
                 _ = keyspace.setString(
-                    keyspace.key(bytes, database: 0), Bytes("v"), expiry: time)
+                    keyspace.key(bytes, database: 0),
+                    Bytes("v"),
+                    expiry: time
+                )
             }
             set(keyspace, id)
         }
@@ -314,8 +331,10 @@ private func number(_ entry: Entry) -> Int { Int(entry.key.string.dropFirst(4)) 
         let keyspace = Keyspace(databases: 4, slotted: false, sipKey: SipKey(8, 8))
         func set(_ name: StaticString, _ value: StaticString, _ database: Int, _ at: Int64?) {
             keyspace.setString(
-                keyspace.key(Bytes(name), database: database), Bytes(value),
-                expiry: at.map { .at($0) } ?? .clear)
+                keyspace.key(Bytes(name), database: database),
+                Bytes(value),
+                expiry: at.map { .at($0) } ?? .clear
+            )
         }
         set("k1", "hello", 0, nil)
         set("k2", "123", 0, nil)

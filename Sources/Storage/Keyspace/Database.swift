@@ -120,7 +120,11 @@ extension UnsafeMutablePointer where Pointee == Database {
         let table = pointee.tables + Int(key.slot)
         let wasRehashing = table.pointee.isRehashing
         table.pointee.remove(
-            at: place, hash: key.hash, state.pointee.memory, state.pointee.sipKey)
+            at: place,
+            hash: key.hash,
+            state.pointee.memory,
+            state.pointee.sipKey
+        )
         if _slowPath(wasRehashing != table.pointee.isRehashing) {
             pointee.rehashing &+= wasRehashing ? -1 : 1
         }

@@ -2,7 +2,6 @@
 // reference's, so that a node of either kind can be compared with one of the other. Keys and values
 // are hashed with SHA-1 and the hashes combined by exclusive or.
 import Base
-import Glibc
 
 /// Twenty bytes that hashes are mixed into, in memory that the caller owns.
 public struct DigestMixer {
@@ -12,7 +11,7 @@ public struct DigestMixer {
     @inline(__always)
     public init(_ bytes: UnsafeMutablePointer<UInt8>) { self.bytes = bytes }
 
-    public func reset() { memset(bytes, 0, DigestMixer.size) }
+    public func reset() { clearBytes(bytes, count: DigestMixer.size) }
 
     /// Adds data whose order does not matter.
     public func add(_ data: Bytes) {

@@ -9,7 +9,6 @@
 // and where the entry stands in its page of the expiry index. `Entry` is a borrowed handle: it is
 // valid until the next change to its keyspace.
 import Base
-import Glibc
 
 /// What kind of value a key holds; the numbers are the reference's.
 public struct ValueType: RawRepresentable, Equatable, Sendable {
@@ -189,7 +188,7 @@ public struct Entry: Equatable {
                 ^ theirs.loadUnaligned(fromByteOffset: tail, as: UInt64.self)
             return (a | b) == 0
         }
-        return memcmp(mine, theirs, length) == 0
+        return bytesAreEqual(mine, theirs, count: length)
     }
 
     // MARK: Expiry
@@ -265,7 +264,10 @@ public struct Entry: Equatable {
         nonmutating set {
             invariant(encoding != .embedded, "an embedded value has no payload")
             base.storeBytes(
-                of: newValue, toByteOffset: Entry.payloadOffset(header), as: UInt64.self)
+                of: newValue,
+                toByteOffset: Entry.payloadOffset(header),
+                as: UInt64.self
+            )
         }
     }
 
@@ -345,13 +347,16 @@ extension Entry {
             header |= Header.hasLongKey
             let offset = Entry.keyOffset(header) &- 4
             base.storeBytes(
-                of: UInt32(truncatingIfNeeded: key.count), toByteOffset: offset, as: UInt32.self)
+                of: UInt32(truncatingIfNeeded: key.count),
+                toByteOffset: offset,
+                as: UInt32.self
+            )
         } else {
             header |= UInt64(truncatingIfNeeded: key.count) &<< Header.keyLengthShift
         }
         let entry = Entry(base)
         entry.header = header
-        memcpy(base + Entry.keyOffset(header), key.base, key.count)
+        copyBytes(to: base + Entry.keyOffset(header), from: key.base, count: key.count)
         return entry
     }
 

@@ -122,8 +122,13 @@ extension Keyspace {
         }
         let key = self.key(of: entry, database: index)
         pool[count] = EvictionCandidate(
-            base: entry.base, hash: key.hash, score: score, clock: entry.accessClock,
-            slot: key.slot, database: key.database)
+            base: entry.base,
+            hash: key.hash,
+            score: score,
+            clock: entry.accessClock,
+            slot: key.slot,
+            database: key.database
+        )
         state.pointee.evictionPoolCount = count + 1
     }
 

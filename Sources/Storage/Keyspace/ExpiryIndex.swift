@@ -5,9 +5,9 @@
 // with the last pointer and moves nothing else. Pages grow and shrink by 64 pointers, so that the
 // index costs about 9 bytes per key beside the 8 of the time itself. Only the first page is ever
 // sorted, when someone asks for the earliest key; taking keys from its end keeps it sorted. Equal
-// times are told apart by the address, so that a million keys with one expiry behave like any other.
+// times are told apart by the address, so that a million keys with one expiry behave like any
+// other.
 import Base
-import Glibc
 
 /// The order of the index.
 struct ExpiryKey: Comparable {
@@ -54,8 +54,12 @@ struct ExpiryPage {
         let page = ExpiryPage(memory.allocate(size(4)))
         page.head.initialize(
             to: Head(
-                count: 0, capacity: 4, isSorted: true,
-                highest: ExpiryKey(time: Int64.min, address: 0)))
+                count: 0,
+                capacity: 4,
+                isSorted: true,
+                highest: ExpiryKey(time: Int64.min, address: 0)
+            )
+        )
         return page
     }
 
@@ -113,7 +117,10 @@ struct ExpiryPage {
     func resized(to capacity: Int, _ memory: Memory) -> ExpiryPage {
         invariant(capacity >= count && capacity <= ExpiryPage.limit, "unreasonable page size")
         let fresh = memory.reallocate(
-            head, from: ExpiryPage.size(Int(head.pointee.capacity)), to: ExpiryPage.size(capacity))
+            head,
+            from: ExpiryPage.size(Int(head.pointee.capacity)),
+            to: ExpiryPage.size(capacity)
+        )
         let page = ExpiryPage(fresh)
         page.head.pointee.capacity = Int32(capacity)
         return page
@@ -215,7 +222,7 @@ struct ExpiryBranch {
             capacity = larger
         }
         guard let children else { unreachable("a branch without children") }
-        memmove(children + index + 1, children + index, (count - index) * stride)
+        moveBytes(to: children + index + 1, from: children + index, count: (count - index) * stride)
         children[index] = child
         count += 1
     }
@@ -224,7 +231,11 @@ struct ExpiryBranch {
         invariant(index < count, "no such child")
         guard let children else { return }
         let stride = MemoryLayout<ExpiryChild>.stride
-        memmove(children + index, children + index + 1, (count - index - 1) * stride)
+        moveBytes(
+            to: children + index,
+            from: children + index + 1,
+            count: (count - index - 1) * stride
+        )
         count -= 1
     }
 
@@ -331,7 +342,10 @@ struct ExpiryIndex {
         node.initialize(to: ExpiryBranch())
         let page = ExpiryPage.make(memory)
         node.pointee.insert(
-            ExpiryChild(low: lowest, child: UnsafeMutableRawPointer(page.head)), at: 0, memory)
+            ExpiryChild(low: lowest, child: UnsafeMutableRawPointer(page.head)),
+            at: 0,
+            memory
+        )
         top.insert(ExpiryChild(low: lowest, child: raw), at: 0, memory)
     }
 

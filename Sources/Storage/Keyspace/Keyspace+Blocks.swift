@@ -2,7 +2,6 @@
 // index, one block in the place of another, a block taken out. Everything else is written in these
 // terms, so that table, counts and expiry index cannot drift apart.
 import Base
-import Glibc
 
 /// The value of an entry without its key: what is left to free, or to move elsewhere.
 struct DetachedValue {
@@ -42,14 +41,23 @@ extension Keyspace {
         embedded: Int
     ) -> Entry {
         let size = Entry.size(
-            keyLength: key.bytes.count, hasExpiry: time != nil,
-            hasPayload: encoding != .embedded, embedded: embedded)
+            keyLength: key.bytes.count,
+            hasExpiry: time != nil,
+            hasPayload: encoding != .embedded,
+            embedded: embedded
+        )
         let base = memory.allocate(size)
         var flags: UInt64 = UInt64(epoch) &<< Header.epochShift
         if time != nil { flags |= Header.hasExpiry }
         let entry = Entry.write(
-            at: base, key: key.bytes, type: type, encoding: encoding, flags: flags, clock: clock,
-            embedded: embedded)
+            at: base,
+            key: key.bytes,
+            type: type,
+            encoding: encoding,
+            flags: flags,
+            clock: clock,
+            embedded: embedded
+        )
         if let time { entry.storeExpiry(time) }
         return entry
     }

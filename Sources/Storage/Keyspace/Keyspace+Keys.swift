@@ -2,7 +2,6 @@
 // large value, COPY, and the expiry of a key. A changed layout (an expiry added or removed) moves
 // the block, so these functions return the entry as it is afterwards.
 import Base
-import Glibc
 
 extension Keyspace {
     // MARK: Values of other types
@@ -28,7 +27,14 @@ extension Keyspace {
         var clock = state.pointee.access.created
         if let old { clock = state.pointee.access.overwritten(old.accessClock) }
         let entry = newBlock(
-            key, type, encoding, time, clock, table(key).pointee.epoch, embedded: 0)
+            key,
+            type,
+            encoding,
+            time,
+            clock,
+            table(key).pointee.epoch,
+            embedded: 0
+        )
         entry.payloadWord = UInt64(UInt(bitPattern: payload))
         place(entry, key)
         return entry
@@ -118,7 +124,7 @@ extension Keyspace {
         if value.type == .string {
             let bytes = RawString(value.payload).bytes
             let copy = RawString.make(bytes.count, memory)
-            memcpy(copy.start, bytes.base, bytes.count)
+            copyBytes(to: copy.start, from: bytes.base, count: bytes.count)
             return copy.base
         }
         guard let copy = state.pointee.types[Int(value.type.rawValue)].copy else {
@@ -134,8 +140,14 @@ extension Keyspace {
             return duplicateEmbedded(entry, bytes, as: key, expiry: expiry)
         }
         let fresh = newBlock(
-            key, entry.type, entry.encoding, expiry, entry.accessClock,
-            table(key).pointee.epoch, embedded: 0)
+            key,
+            entry.type,
+            entry.encoding,
+            expiry,
+            entry.accessClock,
+            table(key).pointee.epoch,
+            embedded: 0
+        )
         fresh.payloadWord = word
         fresh.setFlag(Header.isReportedRaw, entry.isReportedRaw)
         return fresh
@@ -149,16 +161,26 @@ extension Keyspace {
         expiry: Int64?
     ) -> Entry {
         let room = Entry.size(
-            keyLength: key.bytes.count, hasExpiry: true, hasPayload: false, embedded: bytes.count)
+            keyLength: key.bytes.count,
+            hasExpiry: true,
+            hasPayload: false,
+            embedded: bytes.count
+        )
         let embeds = room <= Entry.embeddedBlockLimit
         let fresh = newBlock(
-            key, .string, embeds ? .embedded : .raw, expiry, entry.accessClock,
-            table(key).pointee.epoch, embedded: embeds ? bytes.count : 0)
+            key,
+            .string,
+            embeds ? .embedded : .raw,
+            expiry,
+            entry.accessClock,
+            table(key).pointee.epoch,
+            embedded: embeds ? bytes.count : 0
+        )
         if embeds {
-            memcpy(fresh.embeddedStart, bytes.base, bytes.count)
+            copyBytes(to: fresh.embeddedStart, from: bytes.base, count: bytes.count)
         } else {
             let string = RawString.make(bytes.count, memory)
-            memcpy(string.start, bytes.base, bytes.count)
+            copyBytes(to: string.start, from: bytes.base, count: bytes.count)
             fresh.payloadWord = UInt64(UInt(bitPattern: string.base))
         }
         fresh.setFlag(Header.isReportedRaw, entry.isReportedRaw)
@@ -167,8 +189,8 @@ extension Keyspace {
 
     // MARK: Expiry of a key
 
-    /// Sets when a key expires, in milliseconds since 1970. Returns the entry, which may have moved;
-    /// nil when there is no such key.
+    /// Sets when a key expires, in milliseconds since 1970. Returns the entry, which may have
+    /// moved; nil when there is no such key.
     @discardableResult
     public func setExpiry(_ key: KeyRef, at time: Int64) -> Entry? {
         guard let place = table(key).pointee.locate(key.bytes, hash: key.hash),
@@ -184,8 +206,8 @@ extension Keyspace {
         return entry
     }
 
-    /// Makes a key stay for good. Returns the entry, which may have moved; nil when there is no such
-    /// key or it does not expire.
+    /// Makes a key stay for good. Returns the entry, which may have moved; nil when there is no
+    /// such key or it does not expire.
     @discardableResult
     public func removeExpiry(_ key: KeyRef) -> Entry? {
         guard let place = table(key).pointee.locate(key.bytes, hash: key.hash),
@@ -202,7 +224,11 @@ extension Keyspace {
         expiry: Int64?
     ) -> Entry {
         let fresh = duplicate(
-            entry, as: key, expiry: expiry, word: DetachedValue(entry).word)
+            entry,
+            as: key,
+            expiry: expiry,
+            word: DetachedValue(entry).word
+        )
         exchange(entry, fresh, at: place, key)
         return fresh
     }

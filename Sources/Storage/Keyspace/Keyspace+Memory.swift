@@ -14,7 +14,8 @@ extension Keyspace {
             return total + Memory.roundedSize(RawString(value.payload).allocationSize)
         }
         let descriptor = state.pointee.types[Int(value.type.rawValue)]
-        return total + (descriptor.memoryUsage?(value.payload, value.encoding.rawValue, samples) ?? 0)
+        return total
+            + (descriptor.memoryUsage?(value.payload, value.encoding.rawValue, samples) ?? 0)
     }
 
     /// Bytes of the hash tables of a database, without child buckets.

@@ -9,7 +9,8 @@ extension Keyspace {
 
     /// Visits at least `budget` keys of the database unless it ends before, starting at `cursor` (0
     /// at first), and returns the cursor for the next call, 0 at the end. Stops early after ten
-    /// empty buckets per key asked for, as the reference does. `visit` must not change the keyspace.
+    /// empty buckets per key asked for, as the reference does. `visit` must not change the
+    /// keyspace.
     public func scan(
         database: Int,
         cursor: UInt64,
@@ -91,7 +92,8 @@ extension Keyspace {
         let pointer = self.database(database)
         guard pointer.pointee.count > 0 else { return nil }
         let table = pointer.pointee.table(
-            ofKey: state.pointee.prng.below(pointer.pointee.count))
+            ofKey: state.pointee.prng.below(pointer.pointee.count)
+        )
         return pointer.pointee.tables[table].random(&state.pointee.prng)
     }
 
@@ -107,7 +109,10 @@ extension Keyspace {
                 let table = pointer.pointee.tables + number
                 if table.pointee.isRehashing {
                     left -= table.pointee.rehash(
-                        buckets: left, memory, state.pointee.sipKey)
+                        buckets: left,
+                        memory,
+                        state.pointee.sipKey
+                    )
                     if !table.pointee.isRehashing { pointer.pointee.rehashing -= 1 }
                 } else {
                     pointer.pointee.rehashCursor = (number + 1) % pointer.pointee.tableCount

@@ -3,7 +3,6 @@
 // bytes is kept as a number, other bytes in the entry's block while that stays within 1 KB, else in
 // a block of their own. What OBJECT ENCODING reports follows the reference's thresholds.
 import Base
-import Glibc
 
 /// What happens to a key's expiry when its value is set.
 public enum ExpiryChange {
@@ -44,7 +43,11 @@ extension Keyspace {
     ) -> Entry {
         if !asBytes, let integer = value.decimal { return store(key, .integer(integer), expiry) }
         let room = Entry.size(
-            keyLength: key.bytes.count, hasExpiry: true, hasPayload: false, embedded: value.count)
+            keyLength: key.bytes.count,
+            hasExpiry: true,
+            hasPayload: false,
+            embedded: value.count
+        )
         let fits = value.count <= Entry.embeddedLimit && room <= Entry.embeddedBlockLimit
         return store(key, fits ? .embedded(value) : .raw(value), expiry)
     }
@@ -128,10 +131,10 @@ extension Keyspace {
         case .integer(let value): entry.payloadWord = UInt64(bitPattern: value)
         case .embedded(let bytes):
             entry.setEmbeddedLength(bytes.count)
-            memmove(entry.embeddedStart, bytes.base, bytes.count)
+            moveBytes(to: entry.embeddedStart, from: bytes.base, count: bytes.count)
         case .raw(let bytes):
             let string = RawString(entry.payload).resized(to: bytes.count, memory)
-            memmove(string.start, bytes.base, bytes.count)
+            moveBytes(to: string.start, from: bytes.base, count: bytes.count)
         }
         entry.setFlag(Header.isReportedRaw, false)
         entry.accessClock = clock
@@ -147,13 +150,21 @@ extension Keyspace {
         _ epoch: UInt8
     ) -> Entry {
         let entry = newBlock(
-            key, .string, form.encoding, time, clock, epoch, embedded: form.embeddedCount)
+            key,
+            .string,
+            form.encoding,
+            time,
+            clock,
+            epoch,
+            embedded: form.embeddedCount
+        )
         switch form {
         case .integer(let value): entry.payloadWord = UInt64(bitPattern: value)
-        case .embedded(let bytes): memcpy(entry.embeddedStart, bytes.base, bytes.count)
+        case .embedded(let bytes):
+            copyBytes(to: entry.embeddedStart, from: bytes.base, count: bytes.count)
         case .raw(let bytes):
             let string = RawString.make(bytes.count, memory)
-            memcpy(string.start, bytes.base, bytes.count)
+            copyBytes(to: string.start, from: bytes.base, count: bytes.count)
             entry.payloadWord = UInt64(UInt(bitPattern: string.base))
         }
         return entry
@@ -176,7 +187,7 @@ extension Keyspace {
         if entry.encoding == .raw {
             let string = RawString(entry.payload).resized(to: count, memory)
             entry.payloadWord = UInt64(UInt(bitPattern: string.base))
-            if count > length { memset(string.start + length, 0, count - length) }
+            if count > length { clearBytes(string.start + length, count: count - length) }
             entry.setFlag(Header.isReportedRaw, true)
             return string.start
         }
@@ -185,7 +196,7 @@ extension Keyspace {
             Memory.roundedSize(size) == Memory.roundedSize(size - length + count)
         {
             entry.setEmbeddedLength(count)
-            if count > length { memset(entry.embeddedStart + length, 0, count - length) }
+            if count > length { clearBytes(entry.embeddedStart + length, count: count - length) }
             entry.setFlag(Header.isReportedRaw, true)
             return entry.embeddedStart
         }
@@ -199,7 +210,7 @@ extension Keyspace {
 
     private func makeZeroed(_ key: KeyRef, _ count: Int) -> Entry {
         let entry = blankString(key, count, nil, state.pointee.access.created)
-        memset(start(of: entry), 0, count)
+        clearBytes(start(of: entry), count: count)
         link(entry, key)
         return entry
     }
@@ -217,9 +228,9 @@ extension Keyspace {
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 24) { room in
             guard let scratch = room.baseAddress else { return }
             let from = old.bytes(scratch: scratch)
-            memcpy(to, from.base, min(length, count))
+            copyBytes(to: to, from: from.base, count: min(length, count))
         }
-        if count > length { memset(to + length, 0, count - length) }
+        if count > length { clearBytes(to + length, count: count - length) }
         let value = DetachedValue(old)
         exchange(old, fresh, at: place, key)
         release(value)
@@ -234,11 +245,21 @@ extension Keyspace {
         _ clock: UInt32
     ) -> Entry {
         let room = Entry.size(
-            keyLength: key.bytes.count, hasExpiry: true, hasPayload: false, embedded: count)
+            keyLength: key.bytes.count,
+            hasExpiry: true,
+            hasPayload: false,
+            embedded: count
+        )
         let embeds = count <= Entry.embeddedLimit && room <= Entry.embeddedBlockLimit
         let entry = newBlock(
-            key, .string, embeds ? .embedded : .raw, time, clock, table(key).pointee.epoch,
-            embedded: embeds ? count : 0)
+            key,
+            .string,
+            embeds ? .embedded : .raw,
+            time,
+            clock,
+            table(key).pointee.epoch,
+            embedded: embeds ? count : 0
+        )
         if !embeds {
             entry.payloadWord = UInt64(UInt(bitPattern: RawString.make(count, memory).base))
         }

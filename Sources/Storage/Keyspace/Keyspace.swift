@@ -1,11 +1,11 @@
 // All logical databases of a node: the heart of the store. `Keyspace` is an 8-byte handle to one
-// struct in unsafe memory; it is passed by value and owns nothing until `destroy`. This file has its
-// life, keys and look-up; the other files of the folder add strings, expiry, eviction, scanning,
-// snapshots and lazy freeing. Every path that changes an entry first lets a running snapshot
-// serialise it (`willChange`), so that commands cannot forget to. Nothing here decides policy: that
-// an expired key is deleted by a primary and hidden by a replica is the engine's business.
+// struct in unsafe memory; it is passed by value and owns nothing until `destroy`. This file has
+// its life, keys and look-up; the other files of the folder add strings, expiry, eviction,
+// scanning, snapshots and lazy freeing. Every path that changes an entry first lets a running
+// snapshot serialise it (`willChange`), so that commands cannot forget to. Nothing here decides
+// policy: that an expired key is deleted by a primary and hidden by a replica is the engine's
+// business.
 import Base
-import Glibc
 import HashSlots
 
 struct KeyspaceState {
@@ -44,7 +44,8 @@ public struct Keyspace {
         let types = UnsafeMutablePointer<ObjectType>.allocate(capacity: ValueType.limit)
         types.initialize(repeating: ObjectType(), count: ValueType.limit)
         let pool = UnsafeMutablePointer<EvictionCandidate>.allocate(
-            capacity: EvictionCandidate.poolSize)
+            capacity: EvictionCandidate.poolSize
+        )
         state = .allocate(capacity: 1)
         state.initialize(
             to: KeyspaceState(
@@ -55,7 +56,9 @@ public struct Keyspace {
                 databases: list,
                 types: types,
                 prng: Prng(seed: seed),
-                evictionPool: pool))
+                evictionPool: pool
+            )
+        )
     }
 
     /// The handle again, from the pointer that a C function was given.

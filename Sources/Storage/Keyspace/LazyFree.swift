@@ -1,9 +1,8 @@
 // Memory that nobody can reach any more and that is given back in slices: values too large to free
-// within a command, databases after FLUSHDB, slots after they moved away. Small blocks belong to the
-// thread that owns the data, so the slices run there, with a budget; only long plain strings, which
-// come from malloc, may be freed by any thread, and are handed out as a chain for that.
+// within a command, databases after FLUSHDB, slots after they moved away. Small blocks belong to
+// the thread that owns the data, so the slices run there, with a budget; only long plain strings,
+// which come from malloc, may be freed by any thread, and are handed out as a chain for that.
 import Base
-import Glibc
 
 /// One thing to free; the kinds share the fields.
 struct LazyFreeItem {
@@ -77,7 +76,7 @@ extension Keyspace {
         var block = chain
         while let current = block {
             block = current.load(as: UnsafeMutableRawPointer?.self)
-            Glibc.free(current)
+            Memory.freeDetached(current)
         }
     }
 
@@ -95,7 +94,9 @@ extension Keyspace {
             }
             memory.detach(size)
             string.base.storeBytes(
-                of: state.pointee.lazyFree.background, as: UnsafeMutableRawPointer?.self)
+                of: state.pointee.lazyFree.background,
+                as: UnsafeMutableRawPointer?.self
+            )
             state.pointee.lazyFree.background = string.base
             state.pointee.lazyFree.freed += 1
             return
@@ -119,7 +120,8 @@ extension Keyspace {
     func releaseLater(_ database: DatabasePointer) {
         enqueue(
             LazyFreeItem(next: nil, kind: .database, database: database),
-            pending: database.pointee.count)
+            pending: database.pointee.count
+        )
     }
 
     private func enqueue(_ item: LazyFreeItem, pending: Int) {

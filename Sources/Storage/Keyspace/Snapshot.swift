@@ -8,7 +8,6 @@
 // only after three cancelled ones in a row do the old marks have to be settled by a silent walk.
 // One snapshot runs at a time.
 import Base
-import Glibc
 import HashSlots
 
 /// Receives each entry: context, number of its database when the snapshot began, `Entry.base`. It

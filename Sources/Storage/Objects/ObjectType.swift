@@ -15,7 +15,7 @@ public struct ObjectType {
     /// A deep copy. Arguments: payload, encoding, `Memory.raw`.
     public typealias Copy =
         @convention(c) (UnsafeMutableRawPointer, UInt8, UnsafeMutableRawPointer)
-            -> UnsafeMutableRawPointer
+        -> UnsafeMutableRawPointer
     /// Mixes a value into a 20-byte digest, as DEBUG DIGEST-VALUE defines it.
     public typealias Digest =
         @convention(c) (UnsafeMutableRawPointer, UInt8, UnsafeMutablePointer<UInt8>) -> Void

@@ -1,7 +1,6 @@
 // A string in a block of its own: length, capacity, bytes. Used when it does not fit its entry.
 // Grows with room to spare, so that appending byte by byte stays linear, as in the reference.
 import Base
-import Glibc
 
 public struct RawString {
     /// The block, which is what the entry's payload holds.

@@ -1,9 +1,8 @@
-// Growing, shrinking and the incremental rehash between both arrays of an `EntryTable`. Small tables
-// are rehashed at once: the 16384 slot tables of a cluster must not each hold two arrays. Large old
-// arrays are released while they are being emptied, so that neither the peak nor one unmapping of
-// hundreds of megabytes is felt.
+// Growing, shrinking and the incremental rehash between both arrays of an `EntryTable`. Small
+// tables are rehashed at once: the 16384 slot tables of a cluster must not each hold two arrays.
+// Large old arrays are released while they are being emptied, so that neither the peak nor one
+// unmapping of hundreds of megabytes is felt.
 import Base
-import Glibc
 
 extension EntryTable {
     /// Arrays up to this many buckets are rehashed in one go.
@@ -99,7 +98,7 @@ extension EntryTable {
             guard let child else { break }
             bucket = child
         }
-        memset(first.line, 0, Bucket.size)
+        clearBytes(first.line, count: Bucket.size)
     }
 
     /// Bytes of the old array that went back to the kernel, when `rehashed` buckets are moved.

@@ -4,8 +4,8 @@
 import Base
 
 extension EntryTable {
-    /// Visits the entries of the next bucket (of both arrays during a rehash) and returns the cursor
-    /// of the call after, 0 at the end. `visit` must not change the table.
+    /// Visits the entries of the next bucket (of both arrays during a rehash) and returns the
+    /// cursor of the call after, 0 at the end. `visit` must not change the table.
     @inline(__always)
     func scan(_ cursor: UInt64, _ visit: (UnsafeMutableRawPointer) -> Void) -> UInt64 {
         guard let buckets else { return 0 }
@@ -20,7 +20,8 @@ extension EntryTable {
         let largeBits = max(bits, oldBits)
         EntryTable.visitChain(EntryTable.bucket(small, mask(cursor, smallBits)), visit)
         // All buckets of the larger array that this bucket of the smaller one expands to.
-        let difference: UInt64 = ((1 &<< UInt64(largeBits)) &- 1) & ~((1 &<< UInt64(smallBits)) &- 1)
+        let difference: UInt64 =
+            ((1 &<< UInt64(largeBits)) &- 1) & ~((1 &<< UInt64(smallBits)) &- 1)
         var position = cursor
         repeat {
             EntryTable.visitChain(EntryTable.bucket(large, mask(position, largeBits)), visit)

@@ -6,7 +6,6 @@
 // SCAN cursor works as in the reference. All-zero memory is a valid empty table: the 16384 slot
 // tables of a cluster node are one lazily touched mapping.
 import Base
-import Glibc
 
 /// One cache line of the table.
 struct Bucket {
