@@ -5,10 +5,10 @@
 import Base
 import HashSlots
 
-enum BusLayout {
-    static let headerSize = 2256
-    static let gossipSize = 104
-    static let updateSize = 8 + 40 + 2048
+package enum BusLayout {
+    package static let headerSize = 2256
+    package static let gossipSize = 104
+    package static let updateSize = 8 + 40 + 2048
     static let ipSize = 46
     static let extensionHeader = 8
     static let signature: [UInt8] = Array("RCmb".utf8)
@@ -24,7 +24,7 @@ enum BusLayout {
 
 extension BusMessage {
     /// The packet as bytes.
-    func encoded() -> [UInt8] {
+    package func encoded() -> [UInt8] {
         var out = BusWriter()
         out.bytes.reserveCapacity(BusLayout.headerSize + 256)
         writeHeader(into: &out)
@@ -110,8 +110,13 @@ struct BusWriter {
         bytes.append(contentsOf: repeatElement(0, count: count))
     }
     mutating func slots(_ slots: SlotSet) {
-        if slots.isEmpty { return zeros(2048) }
-        for index in 0..<2048 { bytes.append(slots.wireByte(index)) }
+        for index in 0..<256 {
+            var word = slots.wireWord(index)
+            for _ in 0..<8 {
+                bytes.append(UInt8(truncatingIfNeeded: word))
+                word &>>= 8
+            }
+        }
     }
     /// `text` in a field of `size` bytes that always ends with a zero.
     mutating func text(_ text: String, _ size: Int) {
@@ -186,12 +191,20 @@ struct BusReader {
         return NodeID(bytes, at: position)
     }
     mutating func slots() -> SlotSet {
-        var set = SlotSet()
-        for index in 0..<2048 {
-            let byte = u8()
-            if byte != 0 { set.setWireByte(index, byte) }
+        guard remaining >= 2048 else {
+            overran = true
+            position = end
+            return SlotSet()
         }
-        return set
+        var words: [UInt64] = []
+        words.reserveCapacity(256)
+        for start in stride(from: position, to: position + 2048, by: 8) {
+            var word: UInt64 = 0
+            for index in 0..<8 { word |= UInt64(bytes[start + index]) &<< UInt64(index * 8) }
+            words.append(word)
+        }
+        position += 2048
+        return SlotSet(wireWords: words)
     }
     /// Text in a field of `size` bytes, up to the first zero.
     mutating func text(_ size: Int) -> String {
@@ -215,7 +228,7 @@ struct BusReader {
 
 extension BusMessage {
     /// The packet that fills `range` of `bytes`, or what is wrong with it.
-    static func decode(
+    package static func decode(
         _ bytes: [UInt8],
         _ range: Range<Int>
     ) throws(BadPacketError) -> BusMessage {
@@ -302,8 +315,8 @@ extension BusMessage {
     }
 }
 
-struct BadPacketError: Error, Equatable {
-    var reason: BadPacket
+package struct BadPacketError: Error, Equatable {
+    package var reason: BadPacket
     init(_ reason: BadPacket) { self.reason = reason }
 }
 
@@ -320,8 +333,14 @@ extension BusReader {
         let secondPort = Int(u16())
         skip(2)
         guard let id else { return nil }
-        return GossipEntry(
-            id: id, pingSent: pingSent, pongReceived: pongReceived, ip: ip, port: port,
-            busPort: busPort, flags: flags, secondPort: secondPort)
+        var entry = GossipEntry(id: id)
+        entry.pingSent = pingSent
+        entry.pongReceived = pongReceived
+        entry.ip = ip
+        entry.port = port
+        entry.busPort = busPort
+        entry.flags = flags
+        entry.secondPort = secondPort
+        return entry
     }
 }

@@ -38,56 +38,65 @@ public enum BusMessageType: UInt16, Sendable, CaseIterable {
 
 /// The message flags. The first byte is the protocol's; the reference neither sets nor reads the
 /// other two, so ours go there and a Redis node ignores them.
-struct MessageFlags: OptionSet, Sendable, Equatable {
-    let rawValue: UInt32
+package struct MessageFlags: OptionSet, Sendable, Equatable {
+    package let rawValue: UInt32
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
+
     /// The primary holds writes back for a manual failover.
-    static let paused = MessageFlags(rawValue: 1)
+    package static let paused = MessageFlags(rawValue: 1)
     /// Vote although the primary is up.
-    static let forceAck = MessageFlags(rawValue: 2)
+    package static let forceAck = MessageFlags(rawValue: 2)
     /// Extensions follow the gossip section.
-    static let hasExtensions = MessageFlags(rawValue: 4)
+    package static let hasExtensions = MessageFlags(rawValue: 4)
     /// Ours, second byte: this primary lost its data; replace it.
-    static let dataLost = MessageFlags(rawValue: 1 << 8)
+    package static let dataLost = MessageFlags(rawValue: 1 << 8)
     /// Ours, second byte: this primary wants the receiver to take over.
-    static let handover = MessageFlags(rawValue: 1 << 9)
+    package static let handover = MessageFlags(rawValue: 1 << 9)
     /// Ours, third byte: the sender understands the flags above and every ping extension.
-    static let extended = MessageFlags(rawValue: 1 << 23)
+    package static let extended = MessageFlags(rawValue: 1 << 23)
 }
 
-struct BusHeader: Sendable, Equatable {
-    var type: UInt16
-    var port = 0
-    var secondPort = 0
-    var busPort = 0
-    var currentEpoch: UInt64 = 0
+package struct BusHeader: Sendable, Equatable {
+    package var type: UInt16
+    package var port = 0
+    package var secondPort = 0
+    package var busPort = 0
+    package var currentEpoch: UInt64 = 0
     /// A replica sends its primary's.
-    var configEpoch: UInt64 = 0
-    var offset: UInt64 = 0
-    var sender: NodeID
+    package var configEpoch: UInt64 = 0
+    package var offset: UInt64 = 0
+    package var sender: NodeID
     /// A replica sends its primary's.
-    var slots = SlotSet()
-    var primary: NodeID?
+    package var slots = SlotSet()
+    package var primary: NodeID?
     /// Empty: take the address that the packet came from.
-    var ip = ""
-    var flags: NodeFlags = []
+    package var ip = ""
+    package var flags: NodeFlags = []
     /// 0 for ok, 1 for fail.
-    var state: UInt8 = 0
-    var messageFlags: MessageFlags = []
+    package var state: UInt8 = 0
+    package var messageFlags: MessageFlags = []
+
+    package init(type: UInt16, sender: NodeID) {
+        self.type = type
+        self.sender = sender
+    }
 }
 
-struct GossipEntry: Sendable, Equatable {
-    var id: NodeID
+package struct GossipEntry: Sendable, Equatable {
+    package var id: NodeID
     /// Seconds since 1970, 0 for none.
-    var pingSent: UInt32 = 0
-    var pongReceived: UInt32 = 0
-    var ip = ""
-    var port = 0
-    var busPort = 0
-    var flags: NodeFlags = []
-    var secondPort = 0
+    package var pingSent: UInt32 = 0
+    package var pongReceived: UInt32 = 0
+    package var ip = ""
+    package var port = 0
+    package var busPort = 0
+    package var flags: NodeFlags = []
+    package var secondPort = 0
+
+    package init(id: NodeID) { self.id = id }
 }
 
-enum PingExtension: Sendable, Equatable {
+package enum PingExtension: Sendable, Equatable {
     case hostname(String)
     case humanName(String)
     case forgotten(NodeID, seconds: UInt64)
@@ -95,7 +104,7 @@ enum PingExtension: Sendable, Equatable {
     case unknown(type: UInt16)
 }
 
-enum BusBody: Sendable, Equatable {
+package enum BusBody: Sendable, Equatable {
     /// PING, PONG and MEET.
     case ping([GossipEntry], [PingExtension])
     case fail(NodeID)
@@ -107,7 +116,12 @@ enum BusBody: Sendable, Equatable {
     case empty
 }
 
-struct BusMessage: Sendable, Equatable {
-    var header: BusHeader
-    var body: BusBody
+package struct BusMessage: Sendable, Equatable {
+    package var header: BusHeader
+    package var body: BusBody
+
+    package init(header: BusHeader, body: BusBody) {
+        self.header = header
+        self.body = body
+    }
 }

@@ -150,7 +150,8 @@ extension ClusterState {
         count(reason, link)
         let node = links[link]?.node
         close(link)
-        if link.isOutgoing, let node { nodes[node].probe.retry(at: now.instant + Milliseconds(100)) }
+        guard link.isOutgoing, let node else { return }
+        nodes[node].probe.retry(at: now.instant + Milliseconds(100))
     }
 
     private mutating func count(_ reason: BadPacket, _ link: LinkID) {
@@ -220,7 +221,8 @@ extension ClusterState {
         let sent = links.update(link) { state in
             state.pings.isEmpty ? nil : state.pings.removeFirst()
         }
-        if let sent, let sent { nodes[node].confirmedSend = max(nodes[node].confirmedSend ?? sent, sent) }
+        guard let sent = sent ?? nil else { return }
+        nodes[node].confirmedSend = max(nodes[node].confirmedSend ?? sent, sent)
     }
 
     /// What every packet of this node says about it.

@@ -203,7 +203,9 @@ extension ClusterState {
 
     /// Takes the address from a PING of `sender`. Our own link to it is closed when it leads
     /// elsewhere; the packet never came by that link.
-    private mutating func updateAddress(of sender: NodeHandle, _ header: BusHeader, _ link: LinkID) {
+    private mutating func updateAddress(
+        of sender: NodeHandle, _ header: BusHeader, _ link: LinkID
+    ) {
         if nodes[sender].isHandshake || nodes[sender].link == link { return }
         let ip = header.ip.isEmpty ? peerAddress(of: link) : header.ip
         guard !ip.isEmpty else { return }
@@ -269,8 +271,8 @@ extension ClusterState {
     private mutating func sendUpdate(about owner: NodeHandle, to node: NodeHandle) {
         var slots = nodes[owner].slots
         slots.subtract(ownership.notClaimed)
-        let record = nodes[owner]
-        send(.update, .update(configEpoch: record.configEpoch, node: record.id, slots: slots), to: node)
+        let epoch = nodes[owner].configEpoch
+        send(.update, .update(configEpoch: epoch, node: nodes[owner].id, slots: slots), to: node)
     }
 
     // MARK: The others

@@ -156,8 +156,8 @@ extension ClusterState {
     /// Since when no replica can have received anything more from `primary`.
     private func offsetsFrozenSince(_ primary: NodeHandle) -> Instant {
         let failTime = nodes[primary].failTime
-        if !facts.primaryLinkIsUp, let contact = facts.primaryContact { return min(contact, failTime) }
-        return failTime
+        guard !facts.primaryLinkIsUp, let contact = facts.primaryContact else { return failTime }
+        return min(contact, failTime)
     }
 
     // MARK: Asking and winning

@@ -134,12 +134,10 @@ public struct GossipConfig: Equatable, Sendable {
 /// A byte that may stand in an auxiliary field of nodes.conf.
 func isAuxiliaryByte(_ byte: UInt8) -> Bool {
     switch byte {
-    case UInt8(ascii: "!"), UInt8(ascii: "#")...UInt8(ascii: "&"), UInt8(ascii: "(")...UInt8(ascii: "+"),
-        UInt8(ascii: ":")...UInt8(ascii: "<"), UInt8(ascii: ">")...UInt8(ascii: "@"),
-        UInt8(ascii: "["), UInt8(ascii: "]"), UInt8(ascii: "^"), UInt8(ascii: "{")...UInt8(ascii: "~"),
-        UInt8(ascii: ","), UInt8(ascii: "="), 0...32, 127:
-        return false
-    default:
-        return true
+    case 0...32, 127: false
+    default: !illegalInNames.contains(byte)
     }
 }
+
+/// What release 7.2 forbids in auxiliary fields, and the separators of those fields.
+private let illegalInNames = Array("!#$%&()*+:;<>?@[]^{|}~,=".utf8)

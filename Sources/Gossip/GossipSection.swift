@@ -65,11 +65,15 @@ extension ClusterState {
         let seconds = { (time: Instant?) -> UInt32 in
             UInt32(truncatingIfNeeded: max(0, self.wallMilliseconds(time) / 1000))
         }
-        return GossipEntry(
-            id: record.id, pingSent: seconds(record.pingSent),
-            pongReceived: seconds(record.pongReceived), ip: record.ip,
-            port: config.usesTLS ? record.tlsPort : record.tcpPort, busPort: record.busPort,
-            flags: record.flags, secondPort: config.usesTLS ? record.tcpPort : record.tlsPort)
+        var entry = GossipEntry(id: record.id)
+        entry.pingSent = seconds(record.pingSent)
+        entry.pongReceived = seconds(record.pongReceived)
+        entry.ip = record.ip
+        entry.port = config.usesTLS ? record.tlsPort : record.tcpPort
+        entry.secondPort = config.usesTLS ? record.tcpPort : record.tlsPort
+        entry.busPort = record.busPort
+        entry.flags = record.flags
+        return entry
     }
 
     /// `time` on the wall clock, in milliseconds since 1970; 0 for nil.
@@ -156,17 +160,16 @@ extension ClusterState {
     private mutating func adoptAddress(_ entry: GossipEntry, of node: NodeHandle) {
         guard !nodes[node].isReachable, !entry.flags.contains(.noAddress) else { return }
         guard !entry.ip.isEmpty, entry.busPort > 0 else { return }
-        var record = nodes[node]
-        setPorts(&record, entry.port, entry.secondPort, entry.busPort)
-        let isSame = sameAddress(record, nodes[node]) && entry.ip == nodes[node].ip
-        if isSame { return }
+        var wanted = nodes[node]
+        setPorts(&wanted, entry.port, entry.secondPort, entry.busPort)
+        wanted.ip = entry.ip
+        if sameAddress(wanted, nodes[node]) { return }
         if let link = nodes[node].link { close(link) }
-        record = nodes[node]
-        setPorts(&record, entry.port, entry.secondPort, entry.busPort)
-        record.ip = entry.ip
-        record.flags.remove(.noAddress)
-        record.probe = CrashProbe()
-        nodes[node] = record
+        wanted.link = nil
+        wanted.flags.remove(.noAddress)
+        wanted.probe = CrashProbe()
+        nodes[node] = wanted
+        wake(at: now.instant)
         todo.insert([.save, .routing])
     }
 
@@ -223,7 +226,9 @@ extension ClusterState {
     }
 
     private mutating func forgetOnRequest(_ id: NodeID, seconds: UInt64) {
-        guard let node = nodes.find(id), node != NodeTable.myself, me.primary != node else { return }
+        guard let node = nodes.find(id), node != NodeTable.myself, me.primary != node else {
+            return
+        }
         let wait = Milliseconds(Int64(min(seconds, 3600)) * 1000)
         blacklist[id] = now.wall + wait
         forget(node)

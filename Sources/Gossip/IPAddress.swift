@@ -1,9 +1,9 @@
 // Numeric addresses: CLUSTER MEET takes nothing else, and stores them in one spelling (that of
 // inet_ntop), so that two spellings do not make two nodes.
 
-enum IPAddress {
+package enum IPAddress {
     /// The address in its usual spelling, or nil when `text` is no IPv4 or IPv6 address.
-    static func normalized(_ text: String) -> String? {
+    package static func normalized(_ text: String) -> String? {
         let bytes = Array(text.utf8)
         if let four = version4(bytes[...]) {
             return four.map { String($0) }.joined(separator: ".")

@@ -1,5 +1,6 @@
 // A set of slots as 16384 bits in place (2 KiB). The bit order is that of the cluster bus: slot n
 // is bit n % 8 of byte n / 8.
+import Base
 
 public struct SlotSet: Equatable, Sendable {
     private var words: [256 of UInt64] = .init(repeating: 0)
@@ -75,6 +76,21 @@ public struct SlotSet: Equatable, Sendable {
         let before = words[index / 8].nonzeroBitCount
         words[index / 8] = (words[index / 8] & ~(0xFF &<< shift)) | (UInt64(byte) &<< shift)
         count += words[index / 8].nonzeroBitCount - before
+    }
+
+    /// Bytes `8 * index ..< 8 * index + 8` of the wire as one little-endian number.
+    @inline(__always)
+    public func wireWord(_ index: Int) -> UInt64 { words[index] }
+
+    /// The set whose wire words are `words`, 256 of them.
+    public init(wireWords words: some Sequence<UInt64>) {
+        var index = 0
+        for word in words {
+            self.words[index] = word
+            count += word.nonzeroBitCount
+            index += 1
+        }
+        invariant(index == 256, "a slot set has 256 words")
     }
 
     /// The slots in ascending order.
