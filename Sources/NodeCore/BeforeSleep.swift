@@ -16,9 +16,10 @@ extension NodePointer {
         if !pointee.requests.files.isEmpty { performFiles(&shell) }
         // (3) Waiters that became ready get their replies into this iteration's writes.
         if !pointee.waiters.isEmpty {
-            if pointee.primary.replicas.contains(where: { $0.isOnline }) { advanceWaiters() }
+            if pointee.replicaSessions.count > 0 { advanceWaiters() }
         }
         if pointee.failover.state == .waitingForSync { advanceFailover() }
+        if isReplica, pointee.cluster?.awaitsAppliedOffset ?? false { refreshClusterFacts() }
         // (4) Expired keys go before the stream is flushed, so that replicas hear of them now.
         let expiryIsBehind =
             executor.pointee.activeExpire ? expireCycle(limit: 256) : false
@@ -79,10 +80,9 @@ extension NodePointer {
     }
 
     private func writeReplicas<S: Shell>(_ shell: inout S) {
-        for replica in pointee.primary.replicas {
-            guard let session = executor.pointee.sessions.find(id: replica.session) else {
-                continue
-            }
+        for index in 0..<pointee.replicaSessions.count {
+            let session = pointee.replicaSessions[index]
+            if session.pointee.flags.contains(.closeNow) { continue }
             if !nextOutput(session).isEmpty { shell.write(session) }
         }
     }
@@ -120,14 +120,17 @@ extension NodePointer {
 
     /// Drops what neither the configured size nor a replica needs.
     private func trimBacklog() {
-        guard pointee.history.backlog != nil else { return }
+        // Blocks are freed whole, so a look per block written is often enough.
+        let end = executor.pointee.backlog.pointee.endOffset
+        guard end - pointee.trimmedAt > Int64(Backlog.blockSize) || end < pointee.trimmedAt,
+            pointee.history.backlog != nil
+        else { return }
+        pointee.trimmedAt = end
         var needed = pointee.primary.oldestNeededOffset
-        for replica in pointee.primary.replicas {
-            guard let session = executor.pointee.sessions.find(id: replica.session),
-                session.pointee.replicaSent >= 0
-            else { continue }
-            let next = session.pointee.replicaSent + 1
-            needed = Swift.min(needed ?? next, next)
+        for index in 0..<pointee.replicaSessions.count {
+            let sent = pointee.replicaSessions[index].pointee.replicaSent
+            guard sent >= 0 else { continue }
+            needed = Swift.min(needed ?? sent + 1, sent + 1)
         }
         guard pointee.history.trimBacklog(keepingFrom: needed) > 0,
             let window = pointee.history.backlog

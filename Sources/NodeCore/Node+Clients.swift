@@ -60,7 +60,8 @@ extension NodePointer {
     public func clientReadable(_ session: UnsafeMutablePointer<Session>) {
         session.pointee.lastInteraction = instant
         executor.pointee.stats.readsProcessed += 1
-        if session.pointee.input.pointee.count > settings.queryBufferLimit {
+        if session.pointee.input.pointee.count
+            > executor.pointee.settings.queryBufferLimit {
             executor.pointee.stats.queryBufferDisconnections += 1
             log(
                 .warning,
@@ -87,6 +88,7 @@ extension NodePointer {
             var effects: [PrimaryEffect] = []
             _ = pointee.primary.disconnected(session: id, at: instant, into: &effects)
             pointee.snapshot.forget(session: id)
+            pointee.replicaSessions.remove(session)
             executor.freeSession(session)
             carryOut(effects)
             updateAlerts()

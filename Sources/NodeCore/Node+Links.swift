@@ -53,7 +53,10 @@ extension NodePointer {
 
     public func linkData(_ link: LinkID, _ bytes: Bytes) {
         switch pointee.linkKinds[link] {
-        case .bus: stepCluster(.received(link, bytes.array))
+        case .bus:
+            // A packet may begin a hand-over: what goes out in answer must carry today's offset.
+            refreshClusterFacts()
+            stepCluster(.received(link, bytes.array))
         case .primary: upstreamReceived(link, bytes)
         case .migrate: migrationReceived(link, bytes)
         case nil: break

@@ -54,6 +54,10 @@ public struct Node: ~Copyable {
     public internal(set) var upstream: ReplicaHandshake
     public internal(set) var failover = FailoverCoordinator()
     var waiters = WaitTracker()
+    /// The sessions that asked for synchronisation, whatever their state.
+    var replicaSessions = PointerList()
+    /// Where the stream ended when the backlog was last trimmed.
+    var trimmedAt: Int64 = 0
     var upstreamLink: LinkID?
     var upstreamSession: UnsafeMutablePointer<Session>?
     /// The database that the stream of our primary has selected.

@@ -81,6 +81,7 @@ extension NodePointer {
             state.stage = .handingOver
             pointee.shutdown = state
             pointee.shutdownDeadline = limit
+            refreshClusterFacts()
             stepCluster(.orderlyHandover)
             return
         }

@@ -116,6 +116,7 @@ private func synchronize(_ call: Call) {
     }
     session.pointee.flags.insert(.replica)
     session.pointee.replicaSent = -1
+    node.pointee.replicaSessions.append(session)
     var effects: [PrimaryEffect] = []
     node.pointee.primary.synchronize(
         session: session.pointee.id, peerIP: hostPart(session.pointee.peerAddress),
