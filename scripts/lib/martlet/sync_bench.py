@@ -1,0 +1,202 @@
+"""A full synchronisation while clients write at full speed: what it costs in memory and latency.
+
+Memory is counted as the proportional set size of the server and its children together, so that the
+pages that a forked child makes its parent copy are counted, and the shared ones are not twice.
+"""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+
+from .console import Stopwatch, say, table
+from .load import fill
+from .nodes import Server
+from .resp import Connection
+
+GROWTH_BAR = 1.10
+LATENCY_BAR = 3.0
+VALUE_BYTES = 1000
+_context = multiprocessing.get_context("fork")
+
+
+def proportional_bytes(pid):
+    """PSS of a process and of its children."""
+    total = 0
+    children = [pid]
+    for task in os.listdir("/proc/%d/task" % pid):
+        try:
+            with open("/proc/%d/task/%s/children" % (pid, task)) as file:
+                children += [int(word) for word in file.read().split()]
+        except OSError:
+            continue
+    for each in children:
+        try:
+            with open("/proc/%d/smaps_rollup" % each) as file:
+                for line in file:
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1]) * 1024
+        except OSError:
+            continue
+    return total
+
+
+def _probe(port, stop, results):
+    """Times single writes, one after the other, until told to stop."""
+    times = []
+    value = "p" * VALUE_BYTES
+    with Connection(port, timeout=60) as connection:
+        number = 0
+        while not stop.is_set():
+            number = (number + 7919) % 100_000
+            begun = time.perf_counter()
+            connection.call("SET", "key:%012d" % number, value)
+            times.append(time.perf_counter() - begun)
+    results.put(times)
+
+
+class Probe:
+    def __init__(self, port):
+        self.stop_event = _context.Event()
+        self.results = _context.Queue()
+        self.process = _context.Process(
+            target=_probe, args=(port, self.stop_event, self.results), daemon=True
+        )
+        self.process.start()
+
+    def finish(self):
+        """Latencies in milliseconds, sorted."""
+        self.stop_event.set()
+        times = self.results.get(timeout=120)
+        self.process.join(10)
+        return sorted(seconds * 1e3 for seconds in times)
+
+
+def percentile(values, share):
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+def one_server(binary, megabytes, seconds):
+    """Figures of one server as a dictionary."""
+    count = megabytes * 1_000_000 // (VALUE_BYTES + 16)
+    watch = Stopwatch()
+    unlimited = "replica 0 0 0"
+    primary = Server(binary, client_output_buffer_limit=unlimited, repl_timeout=600)
+    replica = None
+    hammer = None
+    try:
+        fill(primary.port, count, VALUE_BYTES)
+        say("  filled with %d keys, %d MB, in %s" % (count, primary.resident_bytes() / 1e6, watch))
+        hammer = subprocess.Popen(
+            [
+                "redis-benchmark",
+                "-p",
+                str(primary.port),
+                "-t",
+                "set",
+                "-l",
+                "-c",
+                "10",
+                "-d",
+                str(VALUE_BYTES),
+                "-r",
+                str(count),
+                "-q",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(1)  # the load comes up; nothing is measured yet
+        probe = Probe(primary.port)
+        before = int(primary.info("stats")["total_commands_processed"])
+        time.sleep(seconds)
+        alone_rate = (int(primary.info("stats")["total_commands_processed"]) - before) / seconds
+        alone = probe.finish()
+
+        memory_before = memory_most = proportional_bytes(primary.pid)
+        probe = Probe(primary.port)
+        before = int(primary.info("stats")["total_commands_processed"])
+        watch = Stopwatch()
+        replica = Server(binary, replicaof="127.0.0.1 %d" % primary.port, repl_timeout=600)
+        synced = False
+        while not synced and watch.seconds < 300:
+            memory_most = max(memory_most, proportional_bytes(primary.pid))
+            synced = replica.info("replication")["master_link_status"] == "up"
+            time.sleep(0.1)
+        sync_seconds = watch.seconds
+        during_rate = (
+            int(primary.info("stats")["total_commands_processed"]) - before
+        ) / sync_seconds
+        during = probe.finish()
+        if not synced:
+            say("  the synchronisation did not end within 300 s")
+        return {
+            "synced": synced,
+            "seconds": sync_seconds,
+            "growth": memory_most / memory_before,
+            "before": memory_before,
+            "most": memory_most,
+            "alone": percentile(alone, 0.99),
+            "during": percentile(during, 0.99),
+            "worst": during[-1],
+            "alone_rate": alone_rate,
+            "during_rate": during_rate,
+        }
+    finally:
+        if hammer is not None:
+            os.kill(hammer.pid, signal.SIGKILL)
+            hammer.wait()
+        for server in (replica, primary):
+            if server is not None:
+                server.close()
+
+
+def measure_sync(megabytes, quick, redis, ours):
+    megabytes = min(megabytes, 200) if quick else megabytes
+    rows, met = [], True
+    for name, binary in (("redis", redis), ("ours", ours)):
+        say("full synchronisation of %d MB under load: %s" % (megabytes, name))
+        found = one_server(binary, megabytes, 5 if quick else 10)
+        ratio = found["during"] / found["alone"]
+        good = found["synced"] and found["growth"] <= GROWTH_BAR and ratio <= LATENCY_BAR
+        if name == "ours":
+            met = good
+        rows.append(
+            [
+                name,
+                "%.1f" % found["seconds"],
+                "%.0f" % (found["before"] / 1e6),
+                "%.0f" % (found["most"] / 1e6),
+                "%+.0f %%" % (100 * (found["growth"] - 1)),
+                "%.2f" % found["alone"],
+                "%.2f" % found["during"],
+                "%.1f" % ratio,
+                "%.0f" % found["worst"],
+                "%.0f" % found["alone_rate"],
+                "%.0f" % found["during_rate"],
+                "yes" if good else "NO",
+            ]
+        )
+    say()
+    say("full synchronisation while clients write at full speed (bars: memory +10 %, p99 3 times)")
+    for line in table(
+        rows,
+        [
+            "server",
+            "sync s",
+            "MB before",
+            "MB most",
+            "growth",
+            "p99 ms alone",
+            "p99 ms during",
+            "ratio",
+            "worst ms",
+            "writes/s alone",
+            "during",
+            "met",
+        ],
+    ):
+        say(line)
+    return met
