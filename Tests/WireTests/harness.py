@@ -9,7 +9,8 @@ import shutil
 import unittest
 
 from martlet import tools
-from martlet.clusters import Cluster, form, rows, cluster_info  # noqa: F401 (for the tests)
+from martlet.clusters import Cluster, agree, cluster_info, form  # noqa: F401 (for the tests)
+from martlet.clusters import rows, take_over  # noqa: F401
 from martlet.nodes import Server, free_port, wait_until  # noqa: F401
 from martlet.resp import Closed, Connection, ReplyError, encode  # noqa: F401
 from martlet.slots import key_slot  # noqa: F401

@@ -1,5 +1,7 @@
 """Forming and inspecting a cluster through its commands alone: it works without redis-cli."""
 
+import time
+
 from .nodes import Server, wait_until
 from .resp import Connection, fields
 from .slots import shares
@@ -100,6 +102,39 @@ def form(ports, replicas=1, progress=None, timeout=60.0):
             connection.call("CLUSTER", "REPLICATE", ids[primary])
     note("assigned %d replicas" % len(others))
     wait_until(lambda: is_settled(ports), "cluster_state:ok on all nodes", timeout, every=0.05)
+    for port in ports:
+        wait_until(
+            lambda: len([row for row in rows(port) if row.primary]) == len(others),
+            "node %d knows who replicates whom" % port,
+            timeout,
+        )
+
+
+def agree(ports, timeout=20.0):
+    """Waits until all these nodes have the same slot map."""
+
+    def same():
+        maps = {
+            tuple(sorted((row.id, tuple(row.slots)) for row in rows(port) if row.slots))
+            for port in ports
+        }
+        return len(maps) == 1
+
+    wait_until(same, "all nodes have the same slot map", timeout, every=0.05)
+
+
+def take_over(server, timeout=30.0):
+    """CLUSTER FAILOVER at a replica until it is a primary: the attempt may expire, and says so."""
+    end = time.monotonic() + timeout
+    asked = 0.0
+    while server.info("replication")["role"] != "master":
+        now = time.monotonic()
+        if now > end:
+            raise AssertionError("node %d did not take over within %g s" % (server.port, timeout))
+        if now - asked > 6.0:
+            asked = now
+            server.call("CLUSTER", "FAILOVER")
+        time.sleep(0.01)
 
 
 class Cluster:
@@ -151,6 +186,9 @@ class Cluster:
         table = rows(port)
         mine = next(row.id for row in table if row.is_myself)
         return [row.port for row in table if row.primary == mine]
+
+    def agree(self):
+        agree([server.port for server in self.alive()])
 
     def settle(self, timeout=30.0):
         ports = [server.port for server in self.alive()]
