@@ -29,6 +29,7 @@ class ToolTest(WireTest):
             capture_output=True,
             text=True,
             timeout=limit,
+            input="yes\n",
         )
         text = done.stdout + done.stderr
         if expect is not None:
@@ -253,7 +254,7 @@ class ChangeUnderLoadTests(ToolTest):
             "nobody owns slot 16000",
             20,
         )
-        self.tool("fix", self.address(second), "--cluster-yes")
+        self.tool("fix", self.address(second))
         self.agreed(self.one.ports)
         self.assertIn("[OK] All 16384 slots covered.", self.tool("check", self.address(first)))
 
