@@ -163,9 +163,11 @@ extension ExecutorPointer {
 
     /// Writes an error line and counts it.
     public func writeError(_ session: UnsafeMutablePointer<Session>, _ text: String) {
+        countError(text)
+        // Our primary is told nothing, nor is a client that wants no replies.
+        guard session.pointee.flags.isDisjoint(with: [.fromPrimary, .replyOff]) else { return }
         let reply = ReplyWriter(session.pointee.output, version: session.pointee.protocolVersion)
         reply.error(text)
-        countError(text)
     }
 
     func countError(_ text: String) {
