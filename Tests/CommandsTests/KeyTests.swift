@@ -59,7 +59,9 @@ import Testing
         let routing = UnsafeMutablePointer<RoutingTable>.allocate(capacity: 1)
         routing.initialize(to: RoutingTable())
         routing.pointee.begin(nodes: [RoutingEndpoint(text: [], otherText: [])], myself: 0)
-        for index in 0..<Slot.count { routing.pointee.setOwner(of: Slot(hash: UInt16(index)), to: 0) }
+        for index in 0..<Slot.count {
+            routing.pointee.setOwner(of: Slot(hash: UInt16(index)), to: 0)
+        }
         var facts = RoutingFacts()
         facts.clusterIsUp = true
         routing.pointee.finish(facts)
