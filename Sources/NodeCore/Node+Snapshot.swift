@@ -47,6 +47,8 @@ struct SnapshotJob: ~Copyable {
     var unwritten = 0
     var sinceCheckpoint = 0
     var nextFile: UInt64 = 1
+    /// The walk is over and the file waits for its sync and rename.
+    var isCommitting = false
     /// Clients that wait for SAVE.
     var waiting: [UInt64] = []
 
@@ -159,7 +161,7 @@ extension NodePointer {
             pointee.snapshot.queuedReplicas = nil
             startReplicaSnapshot(queued.sessions, endMark: queued.endMark)
         }
-        guard pointee.snapshot.isRunning else { return false }
+        guard pointee.snapshot.isRunning, !pointee.snapshot.isCommitting else { return false }
         if case .replicas = pointee.snapshot.target, pointee.snapshot.sessions.isEmpty {
             log(.notice, "Diskless rdb transfer, last replica dropped, killing fork child")
             cancelSnapshot()
@@ -170,7 +172,7 @@ extension NodePointer {
         if done { pointee.snapshot.writer.end(into: &pointee.snapshot.buffer) }
         distribute(isLast: done)
         if done { endWalk() }
-        return pointee.snapshot.isRunning
+        return pointee.snapshot.isRunning && !pointee.snapshot.isCommitting
     }
 
     private var isThrottled: Bool {
@@ -232,6 +234,7 @@ extension NodePointer {
         case .file(let number, let name):
             pointee.requests.files.append(
                 .commit(file: number, name: name, ticket: ticket(.snapshot)))
+            pointee.snapshot.isCommitting = true
             pointee.snapshot.buffer.release()
         }
     }
@@ -294,6 +297,7 @@ extension NodePointer {
     /// The file is in place, or is not.
     func saveEnded(failure: FileFailure?) {
         if case .file = pointee.snapshot.target { pointee.snapshot.target = .none }
+        pointee.snapshot.isCommitting = false
         let started = pointee.persistence.saveStarted ?? instant
         pointee.persistence.lastSaveSeconds = (instant - started).count / 1000
         pointee.persistence.saveStarted = nil
