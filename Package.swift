@@ -50,7 +50,7 @@ let package = Package(
         // The two ways to drive a node: real sockets and files, or a simulated world.
         .target(
             name: "Server",
-            dependencies: ["CLinux", "Base", "HashSlots", "RESP", "Engine", "NodeCore"],
+            dependencies: ["CLinux", "Base", "HashSlots", "RESP", "Gossip", "Engine", "NodeCore"],
             swiftSettings: strict),
         .target(
             name: "Simulator",

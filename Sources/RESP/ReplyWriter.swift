@@ -1,6 +1,7 @@
 // Writes replies straight into a session's output buffer, in RESP2 or RESP3. A trivial handle:
 // made per command, never stored. Source: the RESP3 specification and the reference's replies.
 import Base
+import Glibc
 
 public struct ReplyWriter {
     /// The session's output buffer.
@@ -31,7 +32,7 @@ public struct ReplyWriter {
         let bytes = Bytes(text)
         let to = out.pointee.reserve(bytes.count &+ 3)
         to[0] = UInt8(ascii: "+")
-        (to + 1).update(from: bytes.base, count: bytes.count)
+        memcpy(to + 1, bytes.base, bytes.count)
         end(to, bytes.count &+ 1)
     }
 
@@ -61,7 +62,7 @@ public struct ReplyWriter {
         to[length] = 13
         to[length &+ 1] = 10
         length &+= 2
-        (to + length).update(from: bytes.base, count: bytes.count)
+        memcpy(to + length, bytes.base, bytes.count)
         end(to, length &+ bytes.count)
     }
 
@@ -90,7 +91,7 @@ public struct ReplyWriter {
             to[length] = 13
             to[length &+ 1] = 10
             length &+= 2
-            (to + length).update(from: base, count: count)
+            memcpy(to + length, base, count)
             end(to, length &+ count)
         }
     }

@@ -1,6 +1,7 @@
 // Changing part of a string: APPEND, SETRANGE. The value grows in place where there is room.
 import Base
 import Engine
+import Glibc
 import RESP
 import Storage
 
@@ -42,7 +43,7 @@ private func append(_ call: Call) {
         guard call.allowsLengthOrReply(length, plus: addition.count) else { return }
         total = length + addition.count
         let bytes = call.keyspace.resizeString(key, to: total)
-        (bytes + length).update(from: addition.base, count: addition.count)
+        memcpy(bytes + length, addition.base, addition.count)
     } else {
         call.announceNew(key)
         call.keyspace.setString(key, addition, expiry: .clear)
@@ -75,7 +76,7 @@ private func setrange(_ call: Call) {
     let end = Int(offset) + patch.count
     length = max(length, end)
     let bytes = call.keyspace.resizeString(key, to: length)
-    (bytes + Int(offset)).update(from: patch.base, count: patch.count)
+    memcpy(bytes + Int(offset), patch.base, patch.count)
     call.changed(.string, "setrange", key)
     call.reply.integer(length)
 }

@@ -1,5 +1,4 @@
-// The string group: everything that reads or writes a string value, except for the bit commands,
-// which are a group of their own.
+// The string group.
 import Engine
 
 extension Extension {
@@ -8,7 +7,6 @@ extension Extension {
         registry.group = .string
         registry.registerGetCommands()
         registry.registerSetCommands()
-        registry.registerSetAllCommands()
         registry.registerGetAndChangeCommands()
         registry.registerCounterCommands()
         registry.registerEditCommands()
