@@ -3,7 +3,6 @@
 // block is freed when neither the configured size nor a slow replica needs it. The bytes of one
 // block are contiguous and never move, so readers hand them to the kernel as they are.
 import Base
-import Glibc
 
 public struct Backlog: ~Copyable {
     public static let blockSize = 64 * 1024
@@ -27,7 +26,7 @@ public struct Backlog: ~Copyable {
     }
 
     deinit {
-        for index in 0..<blockCount { free(blocks[index]) }
+        for index in 0..<blockCount { blocks[index].deallocate() }
         blocks.deallocate()
     }
 
@@ -46,7 +45,7 @@ public struct Backlog: ~Copyable {
             let offset = at % Backlog.blockSize
             if _slowPath(index == blockCount) { addBlock() }
             let room = min(left, Backlog.blockSize &- offset)
-            memcpy(blocks[index] + offset, from, room)
+            (blocks[index] + offset).update(from: from, count: room)
             from += room
             left &-= room
             endOffset &+= Int64(room)
@@ -63,8 +62,7 @@ public struct Backlog: ~Copyable {
             blocks = larger
             capacity *= 2
         }
-        guard let block = malloc(Backlog.blockSize) else { unreachable("out of memory") }
-        (blocks + blockCount).initialize(to: block.assumingMemoryBound(to: UInt8.self))
+        (blocks + blockCount).initialize(to: .allocate(capacity: Backlog.blockSize))
         blockCount += 1
     }
 
@@ -84,7 +82,7 @@ public struct Backlog: ~Copyable {
         let keep = max(firstOffset, min(offset, endOffset))
         let whole = Int(keep - base) / Backlog.blockSize
         if whole > 0 {
-            for index in 0..<whole { free(blocks[index]) }
+            for index in 0..<whole { blocks[index].deallocate() }
             blocks.update(from: blocks + whole, count: blockCount - whole)
             blockCount -= whole
             base += Int64(whole * Backlog.blockSize)
@@ -95,7 +93,7 @@ public struct Backlog: ~Copyable {
 
     /// Forgets everything: the next byte has the offset `offset`.
     public mutating func reset(to offset: Int64) {
-        for index in 0..<blockCount { free(blocks[index]) }
+        for index in 0..<blockCount { blocks[index].deallocate() }
         blockCount = 0
         base = offset
         firstOffset = offset

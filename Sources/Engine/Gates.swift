@@ -95,9 +95,7 @@ extension ExecutorPointer {
         if pointee.alerts.contains(.saveFailed), isWrite || flags.contains(.mayReplicate) {
             return refuse(
                 command, session, reply,
-                ErrorReply(
-                    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error."
-                ))
+.saveFailed)
         }
         if pointee.alerts.contains(.tooFewReplicas), isWrite {
             return refuse(command, session, reply, .noReplicas)
@@ -117,7 +115,8 @@ extension ExecutorPointer {
             let name = pointee.commands.pointee.declarations[Int(command.pointee.id)].fullName
             refuse(
                 command, session,
-                "ERR Can't execute '\(name)': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+                "ERR Can't execute '\(name)': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+                    + "QUIT / RESET are allowed in this context"
             )
             return .answered
         }
@@ -163,9 +162,11 @@ extension ExecutorPointer {
 
     /// Writes an error line and counts it.
     public func writeError(_ session: UnsafeMutablePointer<Session>, _ text: String) {
+        countError(text)
+        // Our primary is told nothing, nor is a client that wants no replies.
+        guard session.pointee.flags.isDisjoint(with: [.fromPrimary, .replyOff]) else { return }
         let reply = ReplyWriter(session.pointee.output, version: session.pointee.protocolVersion)
         reply.error(text)
-        countError(text)
     }
 
     func countError(_ text: String) {

@@ -1,4 +1,4 @@
-// From "the data changed" to bytes in the pointee.backlog. A call that raised `dirty` is propagated as
+// From "the data changed" to bytes in the backlog. A call that raised `dirty` is propagated as
 // its arguments, or as what it asked for instead when it is not deterministic (relative expiry,
 // random choices). Replicas propagate nothing of their own: they hand on their primary's bytes.
 import Base
@@ -78,13 +78,13 @@ extension ExecutorPointer {
 
     // MARK: Expiry and eviction
 
-    /// Whether `entry` has expired, so that pointee.commands must not see it. A primary deletes it and
+    /// Whether `entry` has expired, so that commands must not see it. A primary deletes it and
     /// says so in the stream; a replica waits for its primary's DEL.
     @inline(never)
     func hideIfExpired(_ key: KeyRef, _ entry: Entry, _ call: Call) -> Bool {
         guard entry.isExpired(now: pointee.now.wall.milliseconds) else { return false }
         if pointee.alerts.contains(.isReplica) {
-            // Its own primary's pointee.commands must see the key: the primary decided that it lives.
+            // Its own primary's commands must see the key: the primary decided that it lives.
             return !call.session.pointee.flags.contains(.fromPrimary)
         }
         if pointee.alerts.contains(.loading) { return false }

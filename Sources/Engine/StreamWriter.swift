@@ -1,6 +1,5 @@
 // Encodes commands for the replication stream: always RESP arrays of bulk strings.
 import Base
-import Glibc
 
 public struct StreamWriter {
     let out: UnsafeMutablePointer<Buffer>
@@ -16,7 +15,7 @@ public struct StreamWriter {
     public func argument(_ bytes: Bytes) {
         header(UInt8(ascii: "$"), bytes.count)
         let to = out.pointee.reserve(bytes.count &+ 2)
-        memcpy(to, bytes.base, bytes.count)
+        to.update(from: bytes.base, count: bytes.count)
         to[bytes.count] = 13
         to[bytes.count &+ 1] = 10
         out.pointee.wrote(bytes.count &+ 2)

@@ -140,7 +140,9 @@ extension NodePointer {
 
     private func sleepTime() -> Milliseconds {
         var wake = pointee.cron.next
-        if isReplica, let deadline = pointee.upstream.nextDeadline { wake = Swift.min(wake, deadline) }
+        if isReplica, let deadline = pointee.upstream.nextDeadline {
+            wake = Swift.min(wake, deadline)
+        }
         if let deadline = pointee.waiters.nextDeadline { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.cluster?.nextDeadline {
             // The machine wakes itself between two crons when milliseconds count.

@@ -131,9 +131,9 @@ enum StreamCounter {
         guard bytes.count > marker.count else { return 0 }
         var index = bytes.count - marker.count
         while index >= 0 {
-            if bytes[index] == marker[0], bytes[index..<(index + marker.count)].elementsEqual(marker)
-            {
-                let text = String(decoding: bytes[(index + marker.count)...].prefix(16), as: UTF8.self)
+            let end = index + marker.count
+            if bytes[index] == marker[0], bytes[index..<end].elementsEqual(marker) {
+                let text = String(decoding: bytes[end...].prefix(16), as: UTF8.self)
                 let parts = text.split(separator: "\r\n", omittingEmptySubsequences: true)
                 if parts.count >= 2, let database = Int(parts[1]) { return database }
             }

@@ -27,7 +27,8 @@ extension NodePointer {
             executor.pointee.alerts.insert(.isReplica)
             // A transaction or wait that only a primary can finish ends here.
             failBlockedSessions(
-                "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")
+                "UNBLOCKED force unblock from blocking operation, instance state changed "
+                    + "(master -> replica?)")
         } else if pointee.upstream.primary == address, !failover {
             return
         }

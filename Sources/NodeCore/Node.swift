@@ -115,7 +115,9 @@ extension NodePointer {
         extensions: [Extension] = []
     ) -> NodePointer {
         var registry = Registry()
-        for family in CoreCommands.extensions + nodeExtensions + extensions { family.register(&registry) }
+        for family in CoreCommands.extensions + nodeExtensions + extensions {
+            family.register(&registry)
+        }
         let commands = UnsafeMutablePointer<CommandTable>.allocate(capacity: 1)
         commands.initialize(to: registry.finish())
         let keyspace = Keyspace(

@@ -35,6 +35,14 @@ public struct ErrorReply: Sendable {
         "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")
     public static let noReplicas = ErrorReply(
         "NOREPLICAS Not enough good replicas to write.")
+    public static let saveFailed = ErrorReply(
+        """
+        MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist \
+        to disk. Commands that may modify the data set are disabled, because this instance is \
+        configured to report errors during writes if RDB snapshotting fails \
+        (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the \
+        RDB error.
+        """)
     public static let execAbort = ErrorReply(
         "EXECABORT Transaction discarded because of previous errors.")
     public static let busyKey = ErrorReply("BUSYKEY Target key name already exists.")

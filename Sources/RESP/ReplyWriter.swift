@@ -1,7 +1,6 @@
 // Writes replies straight into a session's output buffer, in RESP2 or RESP3. A trivial handle:
 // made per command, never stored. Source: the RESP3 specification and the reference's replies.
 import Base
-import Glibc
 
 public struct ReplyWriter {
     /// The session's output buffer.
@@ -32,7 +31,7 @@ public struct ReplyWriter {
         let bytes = Bytes(text)
         let to = out.pointee.reserve(bytes.count &+ 3)
         to[0] = UInt8(ascii: "+")
-        memcpy(to + 1, bytes.base, bytes.count)
+        (to + 1).update(from: bytes.base, count: bytes.count)
         end(to, bytes.count &+ 1)
     }
 
@@ -62,7 +61,7 @@ public struct ReplyWriter {
         to[length] = 13
         to[length &+ 1] = 10
         length &+= 2
-        memcpy(to + length, bytes.base, bytes.count)
+        (to + length).update(from: bytes.base, count: bytes.count)
         end(to, length &+ bytes.count)
     }
 
@@ -91,7 +90,7 @@ public struct ReplyWriter {
             to[length] = 13
             to[length &+ 1] = 10
             length &+= 2
-            memcpy(to + length, base, count)
+            (to + length).update(from: base, count: count)
             end(to, length &+ count)
         }
     }

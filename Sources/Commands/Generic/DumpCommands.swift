@@ -19,7 +19,7 @@ extension Registry {
             the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).
             """,
             tips: "nondeterministic_output"
-        ) { dump(Call($0)) }
+        ) { dumpKey(Call($0)) }
 
         command(
             "restore", since: "2.6.0", arity: -4, [.write, .denyOOM], acl: [.keyspace, .dangerous],
@@ -73,7 +73,7 @@ extension Registry {
 
 // MARK: DUMP
 
-private func dump(_ call: Call) {
+private func dumpKey(_ call: Call) {
     guard let entry = call.lookupRead(call.key(1)) else {
         call.reply.null()
         return

@@ -7,6 +7,7 @@ extension Extension {
     public static let generic = Extension("generic") { registry in
         registry.group = .generic
         registry.registerKeyCommands()
+        registry.registerPresenceCommands()
         registry.registerExpiryCommands()
         registry.registerTTLCommands()
         registry.registerRenameCommands()

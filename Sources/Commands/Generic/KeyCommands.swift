@@ -41,7 +41,9 @@ extension Registry {
             response_policy:agg_sum
             """
         ) { unlink(Call($0)) }
+    }
 
+    mutating func registerPresenceCommands() {
         command(
             "exists", since: "1.0.0", arity: -2, [.readonly, .fast], acl: [.keyspace],
             keys: [.range(1, [.RO], last: -1)],

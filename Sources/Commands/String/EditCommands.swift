@@ -1,7 +1,6 @@
 // Changing part of a string: APPEND, SETRANGE. The value grows in place where there is room.
 import Base
 import Engine
-import Glibc
 import RESP
 import Storage
 
@@ -43,7 +42,7 @@ private func append(_ call: Call) {
         guard call.allowsLengthOrReply(length, plus: addition.count) else { return }
         total = length + addition.count
         let bytes = call.keyspace.resizeString(key, to: total)
-        memcpy(bytes + length, addition.base, addition.count)
+        (bytes + length).update(from: addition.base, count: addition.count)
     } else {
         call.announceNew(key)
         call.keyspace.setString(key, addition, expiry: .clear)
@@ -76,7 +75,7 @@ private func setrange(_ call: Call) {
     let end = Int(offset) + patch.count
     length = max(length, end)
     let bytes = call.keyspace.resizeString(key, to: length)
-    memcpy(bytes + Int(offset), patch.base, patch.count)
+    (bytes + Int(offset)).update(from: patch.base, count: patch.count)
     call.changed(.string, "setrange", key)
     call.reply.integer(length)
 }

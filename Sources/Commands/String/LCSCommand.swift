@@ -3,7 +3,6 @@
 // to the limit of a bulk string, as in the reference.
 import Base
 import Engine
-import Glibc
 import RESP
 import Storage
 
@@ -94,12 +93,12 @@ private func answer(_ call: Call, _ a: Bytes, _ b: Bytes, _ options: LCSOptions)
             "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
         return
     }
-    guard let memory = malloc(size.partialValue) else {
+    guard let memory = TransientMemory.allocate(size.partialValue) else {
         call.reply.error(
             "ERR Insufficient memory, failed allocating transient memory for LCS")
         return
     }
-    defer { free(memory) }
+    defer { TransientMemory.free(memory) }
     let table = LCSTable(
         a, b, memory.bindMemory(to: UInt32.self, capacity: cells.partialValue))
     if options.wantsLength {
@@ -122,7 +121,7 @@ private struct LCSTable {
         self.b = b
         self.cells = cells
         let width = b.count + 1
-        memset(cells, 0, width * 4)
+        cells.initialize(repeating: 0, count: width)
         var row = cells
         for i in 0..<a.count {
             let next = row + width

@@ -54,7 +54,9 @@ extension Registry {
             summary: "Set the value and expiration in milliseconds of a key",
             complexity: "O(1)"
         ) { psetex(Call($0)) }
+    }
 
+    mutating func registerSetAllCommands() {
         command(
             "mset", since: "1.0.1", arity: -3, [.write, .denyOOM], acl: [.string],
             keys: [.range(1, [.OW, .update], last: -1, step: 2)],

@@ -1,4 +1,5 @@
-// The string group.
+// The string group: everything that reads or writes a string value, except for the bit commands,
+// which are a group of their own.
 import Engine
 
 extension Extension {
@@ -7,6 +8,7 @@ extension Extension {
         registry.group = .string
         registry.registerGetCommands()
         registry.registerSetCommands()
+        registry.registerSetAllCommands()
         registry.registerGetAndChangeCommands()
         registry.registerCounterCommands()
         registry.registerEditCommands()

@@ -112,7 +112,8 @@ private func synchronize(_ call: Call) {
     }
     if node.pointee.refusesReplicas {
         return call.reply.error(
-            "NOMASTERLINK Can't SYNC: this primary restarted without its data and waits to be replaced")
+            "NOMASTERLINK Can't SYNC: this primary restarted without its data and waits "
+                + "to be replaced")
     }
     session.pointee.flags.insert(.replica)
     session.pointee.replicaSent = -1
@@ -251,7 +252,8 @@ private func wait(_ call: Call) {
                 + "writes to replicas are just local and are not propagated.")
     }
     guard let replicas = call.integerOrReply(1),
-        let timeout = call.integerOrReply(2, ErrorReply("ERR timeout is not an integer or out of range"))
+        let timeout = call.integerOrReply(
+            2, ErrorReply("ERR timeout is not an integer or out of range"))
     else { return }
     if timeout < 0 { return call.reply.error("ERR timeout is negative") }
     let (sum, overflow) = timeout.addingReportingOverflow(node.instant.milliseconds)
