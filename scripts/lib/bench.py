@@ -27,7 +27,7 @@ IDLE_BAR = 10_000_000
 MANY = 1_000_000
 COMMANDS = ["GET", "SET", "INCR", "MSET(10)"]
 
-EPILOG = """The bars for CPU are redis / ours, higher is better: 1.0 at P=1, 1.5 at P=16, 3.0 at P=100.
+EPILOG = """CPU bars are redis / ours, higher is better: 1.0 at P=1, 1.5 at P=16, 3.0 at P=100.
 Exit codes: 0 every bar is met, 1 one is not, 2 wrong usage or a missing tool.
 MARTLET_SERVER=/path/to/binary measures that server; REDIS_SERVER that reference."""
 
@@ -255,7 +255,7 @@ def measure_instructions(args, pinning, redis, ours):
         )
     say()
     say(
-        "user-space instructions per command at P=16, 50 clients (callgrind, (%d - %d) / %d requests)"
+        "user-space instructions per command at P=16 (callgrind, (%d - %d) / %d requests)"
         % (high, low, high - low)
     )
     for line in table(rows, ["command", "redis", "ours", "redis/ours", "bar", "met"]):

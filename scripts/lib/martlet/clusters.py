@@ -197,19 +197,27 @@ class Cluster:
         )
 
     def _settled(self, ports):
+        """All say ok, agree on who is what, see nobody fail, and every replica has its data.
+
+        Without the agreement a primary that has just come back, and does not know yet that it was
+        replaced, would count as settled.
+        """
+        views = set()
         for port in ports:
             info = cluster_info(port, 2)
             if info["cluster_state"] != "ok" or info["cluster_slots_ok"] != "16384":
                 return False
             table = rows(port, 2)
-            for row in table:
-                if row.port in ports and row.failed:
-                    return False
+            if any(row.port in ports and row.failed for row in table):
+                return False
+            views.add(
+                tuple(sorted((row.id, row.primary or "", tuple(row.slots)) for row in table))
+            )
             with Connection(port, timeout=2) as connection:
                 replication = connection.info("replication")
             if replication["role"] == "slave" and replication["master_link_status"] != "up":
                 return False
-        return True
+        return len(views) == 1
 
     def close(self):
         for server in self.servers:
