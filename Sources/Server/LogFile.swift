@@ -1,6 +1,7 @@
 // The log: one line per write in the reference's format, to a file opened for appending or, with
 // `logfile ""`, to standard output. `pid:role DD Mon YYYY HH:MM:SS.mmm level text`.
 import Base
+import CLinux
 import Glibc
 
 struct LogFile: ~Copyable {
