@@ -131,5 +131,13 @@ public struct Settings {
     public var clusterPingInterval = 1000
     public var clusterAllowEmptyPrimaryRestart = false
 
+    // MARK: Kept for CONFIG only
+    /// Values of the directives in `ConfigTable.inertDirectives` that are not the default.
+    public var inertValues: [String: String] = [:]
+    /// `rename-command` lines, in order; an empty new name removes the command.
+    public var renamedCommands: [(from: String, to: String)] = []
+    /// `latency-tracking-info-percentiles`.
+    public var latencyPercentiles: [Double] = [50, 99, 99.9]
+
     public init() {}
 }
