@@ -148,15 +148,13 @@ extension ExecutorPointer {
         _ text: String
     ) {
         command?.pointee.rejectedCalls &+= 1
-        if session.pointee.flags.contains(.multi) {
-            if let command, isNamed(command, "exec") {
-                discardTransaction(session)
-                let reason = text.hasPrefix("ERR ") ? String(text.dropFirst(4)) : text
-                writeError(session, "EXECABORT Transaction discarded because of: \(reason)")
-                return
-            }
-            session.pointee.flags.insert(.dirtyExec)
+        if let command, isNamed(command, "exec") {
+            discardTransaction(session)
+            let reason = text.hasPrefix("ERR ") ? String(text.dropFirst(4)) : text
+            writeError(session, "EXECABORT Transaction discarded because of: \(reason)")
+            return
         }
+        if session.pointee.flags.contains(.multi) { session.pointee.flags.insert(.dirtyExec) }
         writeError(session, text)
     }
 

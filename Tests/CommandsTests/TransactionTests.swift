@@ -28,7 +28,14 @@ private let execAbort = Reply.error("EXECABORT Transaction discarded because of 
             (
                 "NOSUCH a",
                 .error("ERR unknown command 'NOSUCH', with args beginning with: 'a' ")
-            ), ("EXEC", execAbort), ("MULTI", .ok), ("SET k v", queued), ("EXEC", [.ok]),
+            ), ("EXEC", execAbort), ("MULTI", .ok), ("SET k v", queued),
+            (
+                "EXEC now",
+                .error(
+                    "EXECABORT Transaction discarded because of: wrong number of arguments for "
+                        + "'exec' command")
+            ), ("EXEC", .error("ERR EXEC without MULTI")),
+            ("MULTI", .ok), ("SET k v", queued), ("EXEC", [.ok]),
         ])
     }
 
