@@ -12,6 +12,7 @@ extension ExecutorPointer {
     ) -> Verdict {
         let output = session.pointee.output
         let replyStart = output.pointee.count
+        let silence = session.pointee.flags.intersection([.replySkip, .replySkipNext])
         let suppress = beginReplyFlags(session)
         defer {
             if suppress && !endsSilence(command, session)
@@ -22,25 +23,21 @@ extension ExecutorPointer {
                 queueWrite(session)
             }
         }
-        if command.pointee.flags.contains(.touchesKeys) || isNamed(command, "exec"),
-            pointee.routing != nil, !session.pointee.flags.contains(.fromPrimary)
-        {
-            let position = Int(command.pointee.firstKey)
-            let first =
-                key
-                ?? (position > 0 && position < count
-                    ? pointee.keyspace.key(arguments[position], database: 0) : nil)
-            let serves = servesKeys(command, arguments, count, session, firstKey: first)
-            if !isNamed(command, "asking") { session.pointee.flags.remove(.asking) }
-            guard serves else { return .answered }
+        let verdict = gate(command, arguments, count, session, key)
+        if verdict == .postpone {
+            // It comes again as if for the first time: ASKING and SKIP still count then.
+            session.pointee.flags.subtract([.replySkip, .replySkipNext])
+            session.pointee.flags.formUnion(silence)
+            return verdict
         }
-        let verdict = gate(command, arguments, count, session)
-        guard verdict == .run else { return verdict }
-        if session.pointee.flags.contains(.multi) == false, !isNamed(command, "asking") {
+        if verdict == .run { call(command, arguments, count, session, key) }
+        // ASKING is for one command, or for one whole transaction.
+        if session.pointee.flags.contains(.asking), !session.pointee.flags.contains(.multi),
+            !isNamed(command, "asking")
+        {
             session.pointee.flags.remove(.asking)
         }
-        call(command, arguments, count, session, key)
-        return .run
+        return verdict
     }
 
     /// CLIENT REPLY: whether this command's reply is dropped; SKIP ages by one command.

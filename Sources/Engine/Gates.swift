@@ -20,7 +20,7 @@ extension ExecutorPointer {
     @inline(never)
     func gate(
         _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
-        _ session: UnsafeMutablePointer<Session>
+        _ session: UnsafeMutablePointer<Session>, _ key: KeyRef?
     ) -> Verdict {
         let flags = effectiveFlags(command, session)
         let reply = ReplyWriter(session.pointee.output, version: session.pointee.protocolVersion)
@@ -28,15 +28,21 @@ extension ExecutorPointer {
         if !session.pointee.flags.contains(.authenticated), !flags.contains(.noAuth) {
             return refuse(command, session, reply, .noAuth)
         }
+        let isQueued = session.pointee.flags.contains(.multi) && !runsInsideMulti(command)
+        if isQueued, command.pointee.flags.contains(.noMulti) {
+            return refuse(
+                command, session, reply,
+                ErrorReply("ERR Command not allowed inside a transaction"))
+        }
+        if pointee.routing != nil, !fromPrimary,
+            !servesHere(command, arguments, count, session, key)
+        {
+            return .answered
+        }
         if !fromPrimary, let verdict = refusedByState(command, flags, session, reply) {
             return verdict
         }
-        if session.pointee.flags.contains(.multi), !runsInsideMulti(command) {
-            if command.pointee.flags.contains(.noMulti) {
-                return refuse(
-                    command, session, reply,
-                    ErrorReply("ERR Command not allowed inside a transaction"))
-            }
+        if isQueued {
             guard let transaction = session.pointee.transaction else {
                 unreachable("a session in MULTI has a transaction")
             }
@@ -193,21 +199,30 @@ extension ExecutorPointer {
         return servesKeysSlow(routing, command, arguments, count, session)
     }
 
+    /// As `servesKeys`, for commands of any kind; EXEC counts as what it will run.
+    private func servesHere(
+        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
+        _ session: UnsafeMutablePointer<Session>, _ key: KeyRef?
+    ) -> Bool {
+        guard command.pointee.flags.contains(.touchesKeys)
+            || session.pointee.transaction != nil && isNamed(command, "exec")
+        else { return true }
+        let position = Int(command.pointee.firstKey)
+        var first = key
+        if first == nil, position > 0, position < count {
+            first = pointee.keyspace.key(arguments[position], database: 0)
+        }
+        return servesKeys(command, arguments, count, session, firstKey: first)
+    }
+
     @inline(never)
     private func servesKeysSlow(
         _ routing: UnsafeMutablePointer<RoutingTable>, _ command: UnsafeMutablePointer<Command>,
         _ arguments: UnsafePointer<Bytes>, _ count: Int, _ session: UnsafeMutablePointer<Session>
     ) -> Bool {
         if session.pointee.flags.contains(.fromPrimary) { return true }
-        var keys: [KeyRef] = []
-        if let transaction = session.pointee.transaction, isNamed(command, "exec") {
-            transaction.pointee.forEachKey(self) { keys.append($0) }
-        } else {
-            guard let positions = keyPositions(command, arguments, count) else { return true }
-            for position in positions where !position.flags.contains(.notKey) {
-                keys.append(pointee.keyspace.key(arguments[position.index], database: 0))
-            }
-        }
+        // Shard channels have slots as keys have: those that are no keys count too.
+        let keys = keysOfCall(command, arguments, count, session)
         guard let first = keys.first else { return true }
         let slot = Slot(hash: first.slot)
         let redirect: Redirect
@@ -218,18 +233,61 @@ extension ExecutorPointer {
             var request = RedirectRequest()
             request.isWrite = flags.contains(.write)
             request.isMigrate = isNamed(command, "migrate")
+            request.isShardPubSub = isShardPubSub(command)
             request.isAsking =
                 session.pointee.flags.contains(.asking) || flags.contains(.asking)
             request.isReadOnlyClient = session.pointee.flags.contains(.readOnly)
             request.hasSeveralKeys = keys.contains { !($0.bytes == first.bytes) }
             redirect = routing.pointee.decide(slot, request) {
-                let existing = keys.count { pointee.keyspace.find($0) != nil }
+                // A key whose time is over is as good as missing.
+                let existing = keys.count { key in
+                    pointee.keyspace.find(key).map { !isExpired($0) } ?? false
+                }
                 return KeyPresence(existing: existing, missing: keys.count - existing)
             }
         }
         guard let line = routing.pointee.errorLine(redirect) else { return true }
-        refuse(command, session, String(decoding: line, as: UTF8.self))
+        refuseRedirected(command, session, String(decoding: line, as: UTF8.self))
         return false
+    }
+
+    /// A redirection ends a transaction as a whole, and is what EXEC answers then: the client must
+    /// be able to follow it.
+    private func refuseRedirected(
+        _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>,
+        _ line: String
+    ) {
+        command.pointee.rejectedCalls &+= 1
+        if isNamed(command, "exec") {
+            discardTransaction(session)
+        } else if session.pointee.flags.contains(.multi) {
+            session.pointee.flags.insert(.dirtyExec)
+        }
+        writeError(session, line)
+        queueWrite(session)
+    }
+
+    private func isShardPubSub(_ command: UnsafeMutablePointer<Command>) -> Bool {
+        for name in ["ssubscribe", "sunsubscribe", "spublish"] as [StaticString]
+        where isNamed(command, name) { return true }
+        return false
+    }
+
+    /// The keys that a call names; those of all queued commands when it is EXEC. The bytes are
+    /// borrowed from the arguments, or from the transaction.
+    func keysOfCall(
+        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
+        _ session: UnsafeMutablePointer<Session>
+    ) -> [KeyRef] {
+        var keys: [KeyRef] = []
+        if let transaction = session.pointee.transaction, isNamed(command, "exec") {
+            transaction.pointee.forEachKey(self) { keys.append($0) }
+            return keys
+        }
+        for position in keyPositions(command, arguments, count) ?? [] {
+            keys.append(pointee.keyspace.key(arguments[position.index], database: 0))
+        }
+        return keys
     }
 
     /// Where the keys of a call are; nil when its arguments do not fit its key specification.
@@ -257,7 +315,7 @@ extension Transaction {
             arguments(of: queued, into: &list)
             let positions = executor.keyPositions(
                 queued.command, UnsafePointer(list.base), list.count)
-            for position in positions ?? [] where !position.flags.contains(.notKey) {
+            for position in positions ?? [] {
                 body(executor.pointee.keyspace.key(list.base[position.index], database: 0))
             }
         }

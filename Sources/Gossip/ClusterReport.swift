@@ -61,6 +61,8 @@ public struct LinkReport: Sendable, Equatable {
 /// An error line, without the leading `-`.
 public struct ReportError: Error, Sendable, Equatable {
     public var text: String
+
+    public init(text: String) { self.text = text }
 }
 
 extension ClusterState {

@@ -52,6 +52,7 @@ extension NodePointer {
     }
 
     private func carryOut(_ effects: ClusterEffects) {
+        for event in effects.log { pointee.clusterHistory.note(event, at: now.wall) }
         for event in effects.log where event.level >= settings.logLevel {
             pointee.requests.log.append(LogLine(event.level, event.text))
         }

@@ -71,6 +71,7 @@ public struct Node: ~Copyable {
     public internal(set) var cluster: ClusterState?
     var heldMessages: [HeldOutgoing] = []
     var clusterFacts = LocalFacts()
+    var clusterHistory = ClusterHistory()
     /// CLUSTER FAILOVER, the hand-over of a shutdown: writes wait until then.
     var clusterPauseUntil: Instant?
     var refusesReplicas = false

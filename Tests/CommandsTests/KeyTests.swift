@@ -82,9 +82,8 @@ import Testing
                     "COPY {a}2 {a}4 DB 1",
                     .error("ERR Copying to another database is not allowed in cluster mode")
                 ), ("COPY {a}2 {a}4 DB 0", 1), ("MULTI", .ok), ("SET a 1", .simple("QUEUED")),
-                ("SET b 1", .simple("QUEUED")), ("EXEC", .error(
-                    "EXECABORT Transaction discarded because of: CROSSSLOT Keys in request "
-                        + "don't hash to the same slot")),
+                ("SET b 1", .simple("QUEUED")), ("EXEC", crossSlot),
+                ("EXEC", .error("ERR EXEC without MULTI")),
             ], on: server)
     }
 
