@@ -85,7 +85,7 @@ public struct ClusterState: Sendable {
 
     /// This node, as the table holds it.
     var me: NodeRecord {
-        get { nodes[NodeTable.myself] }
+        _read { yield nodes[NodeTable.myself] }
         _modify { yield &nodes[NodeTable.myself] }
     }
 

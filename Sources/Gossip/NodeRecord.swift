@@ -100,9 +100,10 @@ struct NodeTable: Sendable {
     var capacity: Int { records.count }
 
     subscript(_ handle: NodeHandle) -> NodeRecord {
-        get {
+        // Borrowed, not copied: a record holds a slot set of 2 KiB.
+        _read {
             invariant(isLive[handle.index], "node handle must be live")
-            return records[handle.index]
+            yield records[handle.index]
         }
         _modify {
             invariant(isLive[handle.index], "node handle must be live")

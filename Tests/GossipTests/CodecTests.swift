@@ -186,7 +186,7 @@ import Testing
     }
 
     @Test func aPacketMayComeBytewise() {
-        var (state, now) = FramingTests.machine(1)
+        var (state, now) = FramingTests.machine(99)
         var effects = ClusterEffects()
         let link = LinkID(raw: 2)
         state.step(
@@ -208,7 +208,7 @@ import Testing
         (.senderName, 40, 0xFF), (.epoch, 16, 0xFF),
     ])
     func aDamagedPacketClosesItsLink(reason: BadPacket, offset: Int, byte: UInt8) {
-        var (state, now) = FramingTests.machine(1)
+        var (state, now) = FramingTests.machine(99)
         var effects = ClusterEffects()
         let link = LinkID(raw: 2)
         state.step(
@@ -225,7 +225,7 @@ import Testing
     }
 
     @Test func droppedPacketsAreForTests() {
-        var (state, now) = FramingTests.machine(1)
+        var (state, now) = FramingTests.machine(99)
         var effects = ClusterEffects()
         state.step(.dropPackets(type: 2, closingLink: true), at: now, into: &effects)
         let link = LinkID(raw: 2)
