@@ -38,7 +38,8 @@ public struct LocalFacts: Sendable, Equatable {
     public var primaryLinkIsUp = false
     /// While up: when the primary was last heard. While down: since when. nil when never.
     public var primaryContact: Instant?
-    /// The data set is being loaded from disk.
+    /// The data set is being loaded from disk, or replaced by a full resynchronisation: what is
+    /// there is no whole, and must not be promoted.
     public var isLoading = false
     /// The database holds keys.
     public var hasData = false

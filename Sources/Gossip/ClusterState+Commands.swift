@@ -115,10 +115,10 @@ extension ClusterState {
                 }
             }
         }
-        for slot in chosen.slots {
+        for slot in ownership.importing.keys where chosen.contains(slot) {
             ownership.importing[slot] = nil
-            if isRemoval { removeSlot(slot) } else { addSlot(slot, to: NodeTable.myself) }
         }
+        move(chosen, to: isRemoval ? nil : NodeTable.myself)
         todo.insert([.save, .updateState, .routing])
         return .ok
     }
@@ -177,8 +177,7 @@ extension ClusterState {
                     + "for this hash slot.")
         }
         if keys == 0 { ownership.migrating[slot] = nil }
-        removeSlot(slot)
-        addSlot(slot, to: node)
+        move(slot, to: node)
         todo.insert([.save, .updateState, .routing])
         if wasMine, node != NodeTable.myself, me.slots.isEmpty, config.allowsReplicaMigration {
             log(.notice, .becameReplica(of: nodes[node].id))
@@ -226,7 +225,7 @@ extension ClusterState {
         resetManualFailover()
         election = Election()
         health.replicationTarget = nil
-        for slot in SlotSet.all.slots { removeSlot(slot) }
+        move(SlotSet.all, to: nil)
         for node in nodes.handles where node != NodeTable.myself { forget(node) }
         blacklist.removeAll()
         if hard {

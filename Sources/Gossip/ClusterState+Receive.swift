@@ -258,8 +258,10 @@ extension ClusterState {
         }
         // A node that comes back after a partition may claim slots that were given to another one
         // in the meantime, whom it cannot reach: we tell it.
-        for slot in header.slots.slots {
-            guard let current = ownership.owner(of: slot), current != sender, !isUnclaimed(slot),
+        var disputed = header.slots
+        disputed.subtract(nodes[sender].slots)
+        for slot in disputed.slots {
+            guard let current = ownership.owner(of: slot), !isUnclaimed(slot),
                 nodes[current].configEpoch > header.configEpoch
             else { continue }
             log(.verbose, .staleSlots(header.sender, owner: nodes[current].id))

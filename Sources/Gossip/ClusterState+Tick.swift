@@ -115,14 +115,18 @@ extension ClusterState {
         return now.instant - (record.confirmedSend ?? .start) >= interval
     }
 
-    /// No traffic at all for half a timeout: perhaps only the connection is broken.
+    /// No traffic at all for half a timeout: perhaps only the connection is broken. Or traffic, but
+    /// on the peer's own link only, and no answer on ours for a whole timeout (the reference would
+    /// wait for ever): this one is stuck, and neither pings nor the lease go on before a new one.
     private mutating func renewSilentLink(to node: NodeHandle, _ silence: Milliseconds) {
         guard let link = nodes[node].link, let state = links[link],
             now.instant - state.created > config.nodeTimeout,
-            let pingSent = nodes[node].pingSent,
-            now.instant - pingSent > config.nodeTimeout / 2,
-            silence > config.nodeTimeout / 2
+            let pingSent = nodes[node].pingSent
         else { return }
+        let isSilent = now.instant - pingSent > config.nodeTimeout / 2
+            && silence > config.nodeTimeout / 2
+        let isStuck = state.pings.first.map { now.instant - $0 > config.nodeTimeout } ?? false
+        guard isSilent || isStuck else { return }
         close(link)
         reconnectIfDue(node)
     }

@@ -90,9 +90,7 @@ extension ClusterState {
 
     mutating func connectFailed(to node: NodeHandle, _ why: LinkFailure) {
         let record = nodes[node]
-        log(
-            .verbose,
-            .connectFailed(record.id, host: record.ip, port: record.busPort, why))
+        log(.debug, .connectFailed(record.id, host: record.ip, port: record.busPort, why))
         if nodes[node].pingSent == nil { nodes[node].pingSent = now.instant }
         guard why == .refused, config.detectsCrashes else {
             nodes[node].probe.failed(at: now.instant)

@@ -81,9 +81,10 @@ extension ClusterState {
 
     /// Why this replica's data is no fit base for a primary.
     private var dataObstacle: FailoverObstacle? {
-        if facts.startedEmpty, facts.primaryContact == nil { return .noData }
+        if facts.isLoading || (facts.startedEmpty && facts.primaryContact == nil) { return .noData }
         guard config.replicaValidityFactor > 0 else { return nil }
-        guard let contact = facts.primaryContact else { return .dataAge }
+        // Who was the primary itself a moment ago has its data although it never was in contact.
+        guard let contact = facts.primaryContact ?? health.demotedAt else { return .dataAge }
         var age = now.instant - contact
         if age > config.nodeTimeout { age = age - config.nodeTimeout }
         let limit = config.replicationPingPeriod
@@ -249,10 +250,7 @@ extension ClusterState {
         setAsPrimary(NodeTable.myself)
         me.flags.insert(.migrateTo)
         health.replicationTarget = nil
-        for slot in claimed.slots {
-            removeSlot(slot)
-            addSlot(slot, to: NodeTable.myself)
-        }
+        move(claimed, to: NodeTable.myself)
         act(.promoteSelf(why))
         election = Election()
         resetManualFailover()

@@ -10,6 +10,10 @@
 //   for votes at once, with the flag that lets primaries vote while ours is up.
 // * It is over when another node owns the slots: it becomes a replica, and gets its data back.
 //
+// nodes.conf may be too old to list a replica (a primary that crashes right after its promotion
+// does not know yet that its predecessor follows it), so every such primary waits at least 1.5 s
+// for one to show up; a primary does not serve in its first 2 s anyway.
+//
 // It also ends when there is nothing to protect: every replica was heard, and none holds data; or,
 // after `cluster-empty-primary-wait`, none that was heard holds any (one that was not heard may be
 // gone for good). While a replica with data lives it never ends by itself.
@@ -18,6 +22,8 @@ import Base
 import HashSlots
 
 struct EmptyStart: Sendable {
+    static let shortestWait = Milliseconds(1500)
+
     var isWaiting = false
     var since = Instant.start
     var nextReport = Instant.start
@@ -35,7 +41,7 @@ extension ClusterState {
         guard !emptyStart.isDecided, !facts.isLoading else { return }
         emptyStart.isDecided = true
         guard facts.startedEmpty, !facts.hasData, !config.allowsEmptyPrimaryRestart, me.isPrimary,
-            !me.slots.isEmpty, !me.replicas.isEmpty
+            !me.slots.isEmpty, nodes.count > 1
         else { return }
         emptyStart.isWaiting = true
         emptyStart.since = now.instant
@@ -61,12 +67,14 @@ extension ClusterState {
     private var reasonToStopWaiting: String? {
         if !me.isPrimary || me.slots.isEmpty { return "another node owns the slots" }
         if config.allowsEmptyPrimaryRestart { return "cluster-allow-empty-primary-restart is set" }
+        let waited = now.instant - emptyStart.since
+        if waited < EmptyStart.shortestWait { return nil }
         if me.replicas.isEmpty { return "there are no replicas" }
         let heard = me.replicas.filter { nodes[$0].wasHeard }
         let isDataKnown = heard.contains { nodes[$0].offset > 0 }
         if isDataKnown { return nil }
         if heard.count == me.replicas.count { return "no replica holds data" }
-        if now.instant - emptyStart.since > config.emptyPrimaryWait {
+        if waited > config.emptyPrimaryWait {
             return "no replica with data was heard"
         }
         return nil

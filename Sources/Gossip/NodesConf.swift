@@ -179,7 +179,7 @@ extension ClusterState {
             // A replica's line shows its primary's epoch.
             if nodes[node].isReplica { nodes[node].configEpoch = 0 }
         }
-        for slot in entry.slots.slots { addSlot(slot, to: node) }
+        move(entry.slots, to: node)
         for (slot, target) in entry.migrating { ownership.migrating[slot] = nodes.find(target) }
         for (slot, source) in entry.importing { ownership.importing[slot] = nodes.find(source) }
     }

@@ -21,10 +21,11 @@ struct SlotOwnership: Sendable {
         return stored == 0 ? nil : NodeHandle(index: Int(stored) - 1)
     }
 
-    mutating func setOwner(of slot: Slot, to node: NodeHandle?) {
-        owners[Int(slot.index)] = node.map { UInt16($0.index + 1) } ?? 0
-        notClaimed.remove(slot)
-        changed.insert(slot)
+    mutating func setOwner(of slots: SlotSet, to node: NodeHandle?) {
+        let stored = node.map { UInt16($0.index + 1) } ?? 0
+        for slot in slots.slots { owners[Int(slot.index)] = stored }
+        notClaimed.subtract(slots)
+        changed.formUnion(slots)
     }
 
     mutating func closeAll() {
@@ -34,36 +35,35 @@ struct SlotOwnership: Sendable {
 }
 
 extension ClusterState {
-    /// Gives a free slot to `node`; false when it is taken.
-    @discardableResult
-    mutating func addSlot(_ slot: Slot, to node: NodeHandle) -> Bool {
-        guard ownership.owner(of: slot) == nil else { return false }
-        let isFirst = nodes[node].slots.isEmpty
-        nodes[node].slots.insert(slot)
-        ownership.setOwner(of: slot, to: node)
-        // A primary's first slot makes it a target for spare replicas, if there are any at all.
-        if isFirst, primariesHaveReplicas { nodes[node].flags.insert(.migrateTo) }
+    /// Gives `slots` to `node`, or to nobody, whoever had them before.
+    mutating func move(_ slots: SlotSet, to node: NodeHandle?) {
+        if slots.isEmpty { return }
+        for owner in nodes.handles where owner != node && !nodes[owner].slots.isEmpty {
+            var leaving = nodes[owner].slots
+            leaving.formIntersection(slots)
+            if leaving.isEmpty { continue }
+            nodes[owner].slots.subtract(leaving)
+            let isMyShard = owner == NodeTable.myself || me.primary == owner
+            if isMyShard { ownership.shardLost.formUnion(leaving) }
+        }
+        if let node {
+            // A primary's first slot makes it a target for spare replicas, if there are any.
+            if nodes[node].slots.isEmpty, primariesHaveReplicas {
+                nodes[node].flags.insert(.migrateTo)
+            }
+            nodes[node].slots.formUnion(slots)
+        }
+        ownership.setOwner(of: slots, to: node)
         todo.insert(.routing)
-        return true
     }
 
-    /// Takes the slot from whoever owns it; false when nobody does.
-    @discardableResult
-    mutating func removeSlot(_ slot: Slot) -> Bool {
-        guard let owner = ownership.owner(of: slot) else { return false }
-        let isMyShard = owner == NodeTable.myself || me.primary == owner
-        if isMyShard { ownership.shardLost.insert(slot) }
-        let wasThere = nodes[owner].slots.remove(slot)
-        invariant(wasThere, "owner table and node must agree about a slot")
-        ownership.setOwner(of: slot, to: nil)
-        todo.insert(.routing)
-        return true
+    mutating func move(_ slot: Slot, to node: NodeHandle?) {
+        var slots = SlotSet()
+        slots.insert(slot)
+        move(slots, to: node)
     }
 
-    mutating func removeSlots(of node: NodeHandle) {
-        for slot in nodes[node].slots.slots { removeSlot(slot) }
-        invariant(nodes[node].slots.isEmpty, "every slot must be gone")
-    }
+    mutating func removeSlots(of node: NodeHandle) { move(nodes[node].slots, to: nil) }
 
     private var primariesHaveReplicas: Bool {
         nodes.handles.contains { !nodes[$0].isReplica && !nodes[$0].replicas.isEmpty }
@@ -79,24 +79,31 @@ extension ClusterState {
     mutating func updateSlots(claimedBy node: NodeHandle, epoch: UInt64, _ claims: SlotSet) {
         if node == NodeTable.myself { return log(.notice, .updateAboutMyself) }
         let shard = me.isPrimary ? NodeTable.myself : me.primary
-        var lost = SlotSet()
-        var takenFromShard = 0
-        for slot in claims.slots {
-            if ownership.owner(of: slot) == node {
-                ownership.notClaimed.remove(slot)
-                continue
-            }
+        var confirmed = claims
+        confirmed.formIntersection(nodes[node].slots)
+        ownership.notClaimed.subtract(confirmed)
+        var wanted = claims
+        wanted.subtract(confirmed)
+        var taken = SlotSet()
+        for slot in wanted.slots {
             if ownership.importing.contains(slot) { continue }
-            if let owner = ownership.owner(of: slot), !ownership.notClaimed.contains(slot),
-                nodes[owner].configEpoch >= epoch
+            if let owner = ownership.owner(of: slot), nodes[owner].configEpoch >= epoch,
+                !ownership.notClaimed.contains(slot)
             {
                 continue
             }
-            let owner = ownership.owner(of: slot)
-            if owner == NodeTable.myself { lost.insert(slot) }
-            if owner != nil, owner == shard { takenFromShard += 1 }
-            removeSlot(slot)
-            addSlot(slot, to: node)
+            taken.insert(slot)
+        }
+        var lost = taken
+        lost.formIntersection(me.slots)
+        var takenFromShard = 0
+        if let shard {
+            var common = taken
+            common.formIntersection(nodes[shard].slots)
+            takenFromShard = common.count
+        }
+        if !taken.isEmpty {
+            move(taken, to: node)
             todo.insert([.save, .sync, .updateState])
         }
         // What it owned and no longer claims stays bound to it: clients are better off with one
@@ -137,10 +144,12 @@ extension ClusterState {
         invariant(me.slots.isEmpty, "a replica must own no slot")
         let wasHandingOver = manual.isHandover
         if me.isPrimary {
+            health.demotedAt = facts.hasData && !emptyStart.isWaiting ? now.instant : nil
             me.flags.remove([.primary, .migrateTo])
             me.flags.insert(.replica)
             ownership.closeAll()
         } else if let old = me.primary {
+            health.demotedAt = nil
             removeReplica(NodeTable.myself, of: old)
         }
         me.primary = node
@@ -206,7 +215,7 @@ extension ClusterState {
                 ownership.importing[slot] = owner
             } else {
                 log(.notice, .keysInUnassignedSlot(slot))
-                addSlot(slot, to: NodeTable.myself)
+                move(slot, to: NodeTable.myself)
             }
             todo.insert([.save, .sync, .updateState, .routing])
         }

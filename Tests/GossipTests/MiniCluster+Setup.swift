@@ -23,8 +23,10 @@ extension MiniCluster {
                 0, .meet(host: "127.0.0.1", port: Int64(7001 + index), busPort: nil))
         }
         let met = cluster.run(until: 10000) { cluster in
-            cluster.hosts.allSatisfy { ($0.state?.knownNodes ?? 0) == count }
-                && cluster.hosts.allSatisfy { !($0.state?.nodesText().contains("handshake") ?? true) }
+            cluster.hosts.allSatisfy { host in
+                guard let state = host.state, state.knownNodes == count else { return false }
+                return !state.nodesText().contains("handshake")
+            }
         }
         #expect(met != nil, "the nodes must meet")
         cluster.run(500)
@@ -91,11 +93,12 @@ extension MiniCluster {
         return index
     }
 
-    func printLogs() {
+    /// What a person needs to see of a run that did not end well.
+    func printSummary(last: Int = 25) {
         for index in hosts.indices {
-            for entry in hosts[index].log where entry.event.level >= .verbose {
-                print(index, entry.at, entry.event.text)
-            }
+            let lines = hosts[index].log.filter { $0.event.level >= .verbose }.suffix(last)
+            for entry in lines { print(index, entry.at, entry.event.text) }
+            print(hosts[index].state?.nodesText() ?? "host \(index) is down")
         }
     }
 }

@@ -148,7 +148,7 @@ final class MiniCluster {
         state.step(input, at: time, into: &effects)
         stepCount += 1
         // The checks walk all slots: often enough to find a fault near its cause.
-        if stepCount % 500 == 0 { state.checkInvariants() }
+        if stepCount % 1000 == 0 { state.checkInvariants() }
         hosts[index].state = state
         carryOut(index, &effects)
         hosts[index].tickAt = max(now + 1, (state.nextDeadline.microseconds + 999) / 1000)
