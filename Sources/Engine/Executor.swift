@@ -32,6 +32,8 @@ public struct Alerts: OptionSet, Sendable {
     public static let monitored = Alerts(rawValue: 1 << 8)
     /// This node applies somebody's stream.
     public static let isReplica = Alerts(rawValue: 1 << 9)
+    /// Keys are in flight: who writes to one of them waits.
+    public static let migrating = Alerts(rawValue: 1 << 10)
 }
 
 /// Classes of keyspace events, as `notify-keyspace-events` names them.
@@ -108,6 +110,9 @@ public struct Executor: ~Copyable {
     public var pauseUntil: Instant = .start
     /// True while a hand-over or failover pauses writes, whatever CLIENT PAUSE says.
     public var internalPause = false
+
+    /// Keys that MIGRATE is moving away.
+    public var inFlight = InFlightKeys()
 
     public var watch = WatchTable()
     public var settings = Settings()

@@ -56,6 +56,11 @@ extension ExecutorPointer {
         if !fromPrimary, isPaused(flags), !session.pointee.flags.contains(.replica) {
             return .postpone
         }
+        if !fromPrimary, pointee.alerts.contains(.migrating),
+            mayChangeKeysInFlight(command, flags, arguments, count, session)
+        {
+            return .postpone
+        }
         return .run
     }
 

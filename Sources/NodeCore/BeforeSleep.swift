@@ -20,6 +20,7 @@ extension NodePointer {
         }
         if pointee.failover.state == .waitingForSync { advanceFailover() }
         if isReplica, pointee.cluster?.awaitsAppliedOffset ?? false { refreshClusterFacts() }
+        if !pointee.migrations.isEmpty { advanceMigrations() }
         // (4) Expired keys go before the stream is flushed, so that replicas hear of them now.
         let expiryIsBehind =
             executor.pointee.activeExpire ? expireCycle(limit: 256) : false
@@ -144,6 +145,7 @@ extension NodePointer {
             wake = Swift.min(wake, deadline)
         }
         if let deadline = pointee.waiters.nextDeadline { wake = Swift.min(wake, deadline) }
+        if let deadline = pointee.migrations.nextDeadline { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.cluster?.nextDeadline {
             // The machine wakes itself between two crons when milliseconds count.
             if deadline <= instant {

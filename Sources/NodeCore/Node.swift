@@ -280,6 +280,7 @@ extension NodePointer {
         case .all: alerts.formUnion([.pausedWrites, .pausedAll])
         }
         if executor.pointee.internalPause { alerts.insert(.pausedWrites) }
+        if !executor.pointee.inFlight.isEmpty { alerts.insert(.migrating) }
         executor.pointee.alerts = alerts
     }
 }

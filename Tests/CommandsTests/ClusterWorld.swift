@@ -55,6 +55,7 @@ final class ClusterWorld {
             settings.protectedMode = false
             settings.savePoints = []
             settings.clusterNodeTimeout = 2000
+            settings.disklessSyncDelay = 0
             configure(&settings)
             let node = NodePointer.make(
                 settings: settings, now: now, seed: UInt64(index) + 7,
@@ -78,11 +79,11 @@ final class ClusterWorld {
             wall: WallTime(milliseconds: 1_700_000_000_000 + milliseconds))
     }
 
-    /// Lets time pass in steps of ten milliseconds.
+    /// Lets time pass in steps of fifty milliseconds.
     func pass(_ duration: Int64) {
         let end = milliseconds + duration
         while milliseconds < end {
-            milliseconds += 10
+            milliseconds += 50
             for node in nodes { node.setNow(now) }
             settle()
         }
