@@ -28,7 +28,14 @@ extension NodePointer {
         pointee.requests.links.append(.send(link, bytes))
     }
 
+    /// Packets that wait for a sync go with their link.
+    private func dropHeldMessages(_ link: LinkID) {
+        guard !pointee.heldMessages.isEmpty else { return }
+        pointee.heldMessages.removeAll { $0.outgoing.link == link }
+    }
+
     func closeLink(_ link: LinkID) {
+        dropHeldMessages(link)
         pointee.linkKinds[link] = nil
         pointee.requests.links.append(.close(link))
     }
@@ -66,6 +73,7 @@ extension NodePointer {
     public func linkClosed(_ link: LinkID, _ failure: LinkFailure) {
         let kind = pointee.linkKinds[link]
         pointee.linkKinds[link] = nil
+        dropHeldMessages(link)
         switch kind {
         case .bus: stepCluster(.linkClosed(link, failure))
         case .primary: upstreamClosed(link, failure)

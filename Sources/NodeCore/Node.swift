@@ -178,6 +178,10 @@ extension NodePointer {
         invariant(now.instant >= self.now.instant, "time must not go back")
         executor.pointee.now = now
         executor.pointee.keyspace.advanceClock(milliseconds: now.wall.milliseconds)
+        // A process that stood still may have been replaced meanwhile: it asks before it serves.
+        if let lease = pointee.cluster?.leaseDeadline, now.instant >= lease {
+            stepCluster(.tick)
+        }
     }
 
     public func log(_ level: LogLevel, _ text: String) {
