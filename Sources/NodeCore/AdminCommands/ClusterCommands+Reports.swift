@@ -18,39 +18,11 @@ extension Registry {
         ) { countFailureReports(Call($0)) }
 
         command(
-            "countkeysinslot", of: "cluster", since: "3.0.0", arity: 3, [.stale],
-            syntax: "slot:integer",
-            summary: "Return the number of local keys in the specified hash slot",
-            complexity: "O(1)"
-        ) { countKeysInSlot(Call($0)) }
-
-        command(
-            "getkeysinslot", of: "cluster", since: "3.0.0", arity: 4, [.stale],
-            syntax: "slot:integer count:integer",
-            summary: "Return local key names in the specified hash slot",
-            complexity: "O(log(N)) where N is the number of requested keys",
-            tips: "nondeterministic_output"
-        ) { getKeysInSlot(Call($0)) }
-
-        command(
-            "help", of: "cluster", since: "5.0.0", arity: 2, [.loading, .stale],
-            summary: "Show helpful text about the different subcommands",
-            complexity: "O(1)"
-        ) { clusterHelp(Call($0)) }
-
-        command(
             "info", of: "cluster", since: "3.0.0", arity: 2, [.stale],
             summary: "Provides info about Redis Cluster node state",
             complexity: "O(1)",
             tips: "nondeterministic_output"
         ) { clusterInfo(Call($0)) }
-
-        command(
-            "keyslot", of: "cluster", since: "3.0.0", arity: 3, [.stale],
-            syntax: "key:string",
-            summary: "Returns the hash slot of the specified key",
-            complexity: "O(N) where N is the number of bytes in the key"
-        ) { keySlot(Call($0)) }
 
         command(
             "links", of: "cluster", since: "7.0.0", arity: 2, [.stale],
@@ -78,7 +50,9 @@ extension Registry {
             complexity: "O(N) where N is the total number of Cluster nodes",
             tips: "nondeterministic_output"
         ) { clusterNodes(Call($0)) }
+    }
 
+    mutating func registerClusterMaps() {
         command(
             "replicas", of: "cluster", since: "5.0.0", arity: 3, [.admin, .stale],
             syntax: "node-id",
@@ -123,6 +97,36 @@ extension Registry {
             complexity: "O(N) where N is the number of events returned",
             tips: "nondeterministic_output"
         ) { clusterWhy(Call($0)) }
+    }
+
+    mutating func registerSlotReports() {
+        command(
+            "countkeysinslot", of: "cluster", since: "3.0.0", arity: 3, [.stale],
+            syntax: "slot:integer",
+            summary: "Return the number of local keys in the specified hash slot",
+            complexity: "O(1)"
+        ) { countKeysInSlot(Call($0)) }
+
+        command(
+            "getkeysinslot", of: "cluster", since: "3.0.0", arity: 4, [.stale],
+            syntax: "slot:integer count:integer",
+            summary: "Return local key names in the specified hash slot",
+            complexity: "O(log(N)) where N is the number of requested keys",
+            tips: "nondeterministic_output"
+        ) { getKeysInSlot(Call($0)) }
+
+        command(
+            "help", of: "cluster", since: "5.0.0", arity: 2, [.loading, .stale],
+            summary: "Show helpful text about the different subcommands",
+            complexity: "O(1)"
+        ) { clusterHelp(Call($0)) }
+
+        command(
+            "keyslot", of: "cluster", since: "3.0.0", arity: 3, [.stale],
+            syntax: "key:string",
+            summary: "Returns the hash slot of the specified key",
+            complexity: "O(N) where N is the number of bytes in the key"
+        ) { keySlot(Call($0)) }
     }
 }
 
@@ -339,74 +343,76 @@ private func clusterWhy(_ call: Call) {
 
 private func clusterHelp(_ call: Call) {
     guard clusterNodeOrReply(call) != nil else { return }
-    call.replyHelp([
-        "ADDSLOTS <slot> [<slot> ...]",
-        "    Assign slots to current node.",
-        "ADDSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
-        "    Assign slots which are between <start-slot> and <end-slot> to current node.",
-        "BUMPEPOCH",
-        "    Advance the cluster config epoch.",
-        "COUNT-FAILURE-REPORTS <node-id>",
-        "    Return number of failure reports for <node-id>.",
-        "COUNTKEYSINSLOT <slot>",
-        "    Return the number of keys in <slot>.",
-        "DELSLOTS <slot> [<slot> ...]",
-        "    Delete slots information from current node.",
-        "DELSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
-        """
-            Delete slots information which are between <start-slot> and <end-slot> from current \
-        node.
-        """,
-        "FAILOVER [FORCE|TAKEOVER]",
-        "    Promote current replica node to being a master.",
-        "FORGET <node-id>",
-        "    Remove a node from the cluster.",
-        "GETKEYSINSLOT <slot> <count>",
-        "    Return key names stored by current node in a slot.",
-        "FLUSHSLOTS",
-        "    Delete current node own slots information.",
-        "INFO",
-        "    Return information about the cluster.",
-        "KEYSLOT <key>",
-        "    Return the hash slot for <key>.",
-        "MEET <ip> <port> [<bus-port>]",
-        "    Connect nodes into a working cluster.",
-        "MYID",
-        "    Return the node id.",
-        "MYSHARDID",
-        "    Return the node's shard id.",
-        "NODES",
-        "    Return cluster configuration seen by node. Output format:",
-        """
-            <id> <ip:port@bus-port[,hostname]> <flags> <master> <pings> <pongs> <epoch> <link> \
-        <slot> ...
-        """,
-        "REPLICATE <node-id>",
-        "    Configure current node as replica to <node-id>.",
-        "RESET [HARD|SOFT]",
-        "    Reset current node (default: soft).",
-        "SET-CONFIG-EPOCH <epoch>",
-        "    Set config epoch of current node.",
-        "SETSLOT <slot> (IMPORTING <node-id>|MIGRATING <node-id>|STABLE|NODE <node-id>)",
-        "    Set slot state.",
-        "REPLICAS <node-id>",
-        "    Return <node-id> replicas.",
-        "SAVECONFIG",
-        "    Force saving cluster configuration on disk.",
-        "SLOTS",
-        "    Return information about slots range mappings. Each range is made of:",
-        "    start, end, master and replicas IP addresses, ports and ids",
-        "SHARDS",
-        """
-            Return information about slot range mappings and the nodes associated with them.
-        """,
-        "LINKS",
-        "    Return information about all network links between this node and its peers.",
-        """
-            Output format is an array where each array element is a map containing attributes of \
-        a link
-        """,
-        "WHY [<count>]",
-        "    Return the latest cluster events: what happened, and why a failover did or did not.",
-    ])
+    call.replyHelp(helpLines)
 }
+
+private let helpLines: [StaticString] = [
+    "ADDSLOTS <slot> [<slot> ...]",
+    "    Assign slots to current node.",
+    "ADDSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
+    "    Assign slots which are between <start-slot> and <end-slot> to current node.",
+    "BUMPEPOCH",
+    "    Advance the cluster config epoch.",
+    "COUNT-FAILURE-REPORTS <node-id>",
+    "    Return number of failure reports for <node-id>.",
+    "COUNTKEYSINSLOT <slot>",
+    "    Return the number of keys in <slot>.",
+    "DELSLOTS <slot> [<slot> ...]",
+    "    Delete slots information from current node.",
+    "DELSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
+    """
+        Delete slots information which are between <start-slot> and <end-slot> from current \
+    node.
+    """,
+    "FAILOVER [FORCE|TAKEOVER]",
+    "    Promote current replica node to being a master.",
+    "FORGET <node-id>",
+    "    Remove a node from the cluster.",
+    "GETKEYSINSLOT <slot> <count>",
+    "    Return key names stored by current node in a slot.",
+    "FLUSHSLOTS",
+    "    Delete current node own slots information.",
+    "INFO",
+    "    Return information about the cluster.",
+    "KEYSLOT <key>",
+    "    Return the hash slot for <key>.",
+    "MEET <ip> <port> [<bus-port>]",
+    "    Connect nodes into a working cluster.",
+    "MYID",
+    "    Return the node id.",
+    "MYSHARDID",
+    "    Return the node's shard id.",
+    "NODES",
+    "    Return cluster configuration seen by node. Output format:",
+    """
+        <id> <ip:port@bus-port[,hostname]> <flags> <master> <pings> <pongs> <epoch> <link> \
+    <slot> ...
+    """,
+    "REPLICATE <node-id>",
+    "    Configure current node as replica to <node-id>.",
+    "RESET [HARD|SOFT]",
+    "    Reset current node (default: soft).",
+    "SET-CONFIG-EPOCH <epoch>",
+    "    Set config epoch of current node.",
+    "SETSLOT <slot> (IMPORTING <node-id>|MIGRATING <node-id>|STABLE|NODE <node-id>)",
+    "    Set slot state.",
+    "REPLICAS <node-id>",
+    "    Return <node-id> replicas.",
+    "SAVECONFIG",
+    "    Force saving cluster configuration on disk.",
+    "SLOTS",
+    "    Return information about slots range mappings. Each range is made of:",
+    "    start, end, master and replicas IP addresses, ports and ids",
+    "SHARDS",
+    """
+        Return information about slot range mappings and the nodes associated with them.
+    """,
+    "LINKS",
+    "    Return information about all network links between this node and its peers.",
+    """
+        Output format is an array where each array element is a map containing attributes of \
+    a link
+    """,
+    "WHY [<count>]",
+    "    Return the latest cluster events: what happened, and why a failover did or did not.",
+]

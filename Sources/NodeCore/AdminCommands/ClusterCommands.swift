@@ -18,6 +18,8 @@ extension Registry {
         ) { _ in }
 
         registerClusterReports()
+        registerClusterMaps()
+        registerSlotReports()
         registerSlotChanges()
         registerMemberChanges()
         registerRedirectionModes()

@@ -224,7 +224,8 @@ private func role(_ call: Call) {
 private func failover(_ call: Call) {
     let node = NodePointer.of(call)
     if node.settings.clusterEnabled {
-        return call.reply.error("ERR FAILOVER not allowed in cluster mode.")
+        return call.reply.error(
+            "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.")
     }
     var words: [String] = []
     for index in 1..<call.count { words.append(call[index].string) }
