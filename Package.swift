@@ -75,7 +75,7 @@ let package = Package(
             dependencies: ["NodeCore", "Commands", "Engine", "Storage", "RESP", "HashSlots", "Base"],
             swiftSettings: strict),
         .testTarget(
-            name: "ServerTests", dependencies: ["Server", "NodeCore", "Base"],
+            name: "ServerTests", dependencies: ["Server", "NodeCore", "Engine", "Base"],
             swiftSettings: strict),
         .testTarget(
             name: "SimulatorTests", dependencies: ["Simulator", "Base"], swiftSettings: strict),

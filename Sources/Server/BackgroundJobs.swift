@@ -7,7 +7,7 @@ import Gossip
 import NodeCore
 
 /// What a thread tells the loop.
-enum JobAnswer: Sendable {
+package enum JobAnswer: Sendable {
     case fileDone(ticket: UInt64, failure: FileFailure?)
     /// Something failed that nobody waits for.
     case warning(String)
@@ -16,7 +16,7 @@ enum JobAnswer: Sendable {
 }
 
 /// Work for the file thread.
-enum FileJob: Sendable {
+package enum FileJob: Sendable {
     case request(FileRequest)
     case rewriteConfig(path: String, contents: [UInt8], ticket: UInt64)
     case changeFolder(String)
@@ -55,11 +55,11 @@ struct Thread: Sendable {
 }
 
 /// The file thread.
-final class FileWorker: Sendable {
+package final class FileWorker: Sendable {
     private let jobs = Mailbox<FileJob>(blocking: true)
     private let thread: Thread
 
-    init(lock: consuming FileLock?, answers: Mailbox<JobAnswer>) throws(SystemError) {
+    package init(lock: consuming FileLock?, answers: Mailbox<JobAnswer>) throws(SystemError) {
         let jobs = jobs
         let lock = lock
         thread = try Thread {
@@ -73,10 +73,10 @@ final class FileWorker: Sendable {
         }
     }
 
-    func post(_ job: FileJob) { jobs.post(job) }
+    package func post(_ job: FileJob) { jobs.post(job) }
 
     /// Waits until everything posted before is done.
-    func finish() {
+    package func finish() {
         jobs.post(.finish)
         thread.join()
     }

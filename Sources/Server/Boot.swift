@@ -156,36 +156,23 @@ private struct NodeProcess: ~Copyable {
     private mutating func runLoop(_ log: inout LogFile) throws(BootFailure) -> EventLoop.Ending {
         let signals = try system { () throws(SystemError) in try Signals.install() }
         let lock = try lockNodesConf()
-        let now = Clock.now()
         let node = NodePointer.make(
             settings: settings,
-            now: now,
+            now: Clock.now(),
             seed: Entropy.seed(),
             sipKey: Entropy.sipKey()
         )
-        let answers = Mailbox<JobAnswer>(blocking: false)
-        let files = try system { () throws(SystemError) in
-            try FileWorker(lock: lock, answers: answers)
-        }
+        rememberConfig(node)
+        try renameCommands(node)
         var ownLog = LogFile()
         swap(&ownLog, &log)
-        rememberConfig(node)
-        let loop = EventLoopPointer.allocate(capacity: 1)
+        let loop: EventLoopPointer
         do throws(SystemError) {
-            loop.initialize(
-                to: try EventLoop(
-                    node: node,
-                    files: files,
-                    answers: answers,
-                    log: ownLog,
-                    now: now
-                )
-            )
+            loop = try EventLoop.make(node: node, lock: lock, log: ownLog)
         } catch {
             throw BootFailure(error.text)
         }
         _ = loop.register(signals, .signals)
-        _ = loop.register(answers.descriptor, .mailbox)
         do throws(BootFailure) {
             try prepare(loop, node)
         } catch {
@@ -225,6 +212,21 @@ private struct NodeProcess: ~Copyable {
         guard let config else { return }
         node.pointee.configPath = config.path
         node.pointee.configText = config.contents
+    }
+
+    /// `rename-command`: names that were checked against nothing until now.
+    private func renameCommands(_ node: NodePointer) throws(BootFailure) {
+        let table = node.executor.pointee.commands
+        for (from, to) in settings.renamedCommands {
+            let isDone = from.withBytes { old in
+                to.withBytes { table.pointee.rename(old, to: $0) }
+            }
+            if !isDone {
+                throw BootFailure(
+                    "Fatal error in the configuration: no such command in "
+                        + "rename-command \(from) \(to)")
+            }
+        }
     }
 
     private func lockNodesConf() throws(BootFailure) -> FileLock? {

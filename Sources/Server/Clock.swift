@@ -3,10 +3,10 @@
 import Base
 import Glibc
 
-enum Clock {
+package enum Clock {
     /// Both clocks, now. The monotonic one counts from the start of the machine.
     @inline(__always)
-    static func now() -> Now {
+    package static func now() -> Now {
         Now(instant: Instant(microseconds: microseconds(CLOCK_MONOTONIC)), wall: wall())
     }
 

@@ -4,14 +4,14 @@ import Base
 import Engine
 
 /// Why the process has no settings.
-enum ConfigRefusal: Error {
+package enum ConfigRefusal: Error {
     /// A file cannot be read: one line for the log.
     case unreadable(String)
     /// A directive is wrong: a report for standard error.
     case wrong(String)
 }
 
-func loadSettings(_ options: LaunchOptions) throws(ConfigRefusal) -> Settings {
+package func loadSettings(_ options: LaunchOptions) throws(ConfigRefusal) -> Settings {
     let text: ConfigText
     do throws(ConfigText.Failure) {
         text = try ConfigText.read(options)
@@ -19,15 +19,11 @@ func loadSettings(_ options: LaunchOptions) throws(ConfigRefusal) -> Settings {
         throw .unreadable(error.text)
     }
     var settings = Settings()
-    do throws(DirectiveError) {
-        try Directives.load(text.lines, into: &settings)
+    do throws(ConfigError) {
+        try ConfigTable.load(text: text.text, file: options.configFile ?? "", into: &settings)
     } catch {
-        let report = configReport(
-            text.origin(ofLine: error.line),
-            line: text.lines[error.line - 1],
-            reason: error.reason
-        )
-        throw .wrong(report)
+        let origin = text.origin(ofLine: error.line)
+        throw .wrong(configReport(origin, line: error.text, reason: error.reason))
     }
     return settings
 }
@@ -50,7 +46,7 @@ struct ConfigFile {
 }
 
 /// The report on a wrong directive.
-func configReport(_ origin: ConfigText.Origin?, line: String, reason: String) -> String {
+package func configReport(_ origin: ConfigText.Origin?, line: String, reason: String) -> String {
     var report = "\n*** FATAL CONFIG FILE ERROR (Redis \(Product.redisVersion)) ***\n"
     if let origin {
         report += "Reading the configuration file, at line \(origin.line) (\(origin.file))\n"

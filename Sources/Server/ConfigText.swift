@@ -4,32 +4,36 @@
 import Base
 import Glibc
 
-struct ConfigText {
-    struct Origin: Equatable {
-        var file: String
-        var line: Int
+package struct ConfigText {
+    package struct Origin: Equatable {
+        package var file: String
+        package var line: Int
+        package init(file: String, line: Int) {
+            self.file = file
+            self.line = line
+        }
     }
 
     /// Why the configuration cannot be read at all.
-    struct Failure: Error, Equatable {
-        var text: String
+    package struct Failure: Error, Equatable {
+        package var text: String
     }
 
     private static let maximumDepth = 16
 
-    private(set) var lines: [String] = []
-    private(set) var origins: [Origin] = []
+    package private(set) var lines: [String] = []
+    package private(set) var origins: [Origin] = []
 
     /// All lines, in the order in which they take effect.
-    var text: String { lines.joined(separator: "\n") }
+    package var text: String { lines.joined(separator: "\n") }
 
     /// Where the line with this number (from 1) was written.
-    func origin(ofLine number: Int) -> Origin? {
+    package func origin(ofLine number: Int) -> Origin? {
         number >= 1 && number <= origins.count ? origins[number - 1] : nil
     }
 
     /// Reads what the command line names.
-    static func read(_ options: LaunchOptions) throws(Failure) -> ConfigText {
+    package static func read(_ options: LaunchOptions) throws(Failure) -> ConfigText {
         var text = ConfigText()
         if let file = options.configFile { try text.add(file: file, depth: 0) }
         if options.readsStandardInput {
@@ -106,7 +110,7 @@ struct ConfigText {
     }
 
     /// The file that an `include` line names.
-    static func included(_ line: Substring) -> String? {
+    package static func included(_ line: Substring) -> String? {
         let words = line.split { " \t\r".contains($0) }
         guard words.count == 2, words[0].lowercased() == "include" else { return nil }
         var name = words[1]

@@ -10,7 +10,7 @@ extension EventLoopPointer {
     private var settings: Settings { pointee.executor.pointee.settings }
 
     /// Opens everything that the settings ask for. Throws with lines for the log.
-    func listen() throws(ListenError) {
+    package func listen() throws(ListenError) {
         try listenToClients()
         try listenToUnix()
         try listenToBus()

@@ -11,9 +11,9 @@ import NodeCore
 
 /// How the loop is passed about: its parts are methods of the pointer, because the node calls back
 /// into it while an iteration runs.
-typealias EventLoopPointer = UnsafeMutablePointer<EventLoop>
+package typealias EventLoopPointer = UnsafeMutablePointer<EventLoop>
 
-struct EventLoop: ~Copyable {
+package struct EventLoop: ~Copyable {
     static let eventCapacity = 1024
     /// Connections taken from one listener per iteration, so that a storm of them starves nobody.
     static let acceptBudget = 128
@@ -23,7 +23,7 @@ struct EventLoop: ~Copyable {
     static let scratchSize = 64 << 10
 
     /// Why the loop ends.
-    enum Ending: Equatable {
+    package enum Ending: Equatable {
         case exit(code: Int32)
         case restart(delayMilliseconds: Int64)
     }
@@ -35,19 +35,19 @@ struct EventLoop: ~Copyable {
     }
 
     let epoll: Int32
-    let node: NodePointer
+    package let node: NodePointer
     let executor: ExecutorPointer
-    let files: FileWorker
+    package let files: FileWorker
     let answers: Mailbox<JobAnswer>
     let events: UnsafeMutablePointer<epoll_event>
     /// Lent to sessions while they parse; see `EventLoop+Clients.swift`.
     let scratch: UnsafeMutablePointer<Buffer>
 
-    var registrations = RegistrationTable()
+    package var registrations = RegistrationTable()
     var log: LogFile
     var now: Now
     var sleep = Milliseconds.zero
-    var ending: Ending?
+    package var ending: Ending?
 
     var clientListeners: [RegistrationPointer] = []
     var unixListener: RegistrationPointer?
@@ -69,13 +69,11 @@ struct EventLoop: ~Copyable {
     var sweepPosition = 0
     var lastSweep = Instant.start
 
-    /// Takes over the signal descriptor and the log.
-    init(
+    private init(
         node: NodePointer,
         files: FileWorker,
         answers: Mailbox<JobAnswer>,
-        log: consuming LogFile,
-        now: Now
+        log: consuming LogFile
     ) throws(SystemError) {
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         if epoll < 0 { throw SystemError("epoll_create1") }
@@ -85,10 +83,26 @@ struct EventLoop: ~Copyable {
         self.files = files
         self.answers = answers
         self.log = log
-        self.now = now
+        now = node.now
         events = .allocate(capacity: Self.eventCapacity)
         scratch = .allocate(capacity: 1)
         scratch.initialize(to: Buffer())
+    }
+
+    /// A loop for `node` with its file thread, which holds `lock` from now on.
+    package static func make(
+        node: NodePointer,
+        lock: FileLock?,
+        log: consuming LogFile
+    ) throws(SystemError) -> EventLoopPointer {
+        let answers = Mailbox<JobAnswer>(blocking: false)
+        let files = try FileWorker(lock: lock, answers: answers)
+        let loop = EventLoopPointer.allocate(capacity: 1)
+        loop.initialize(
+            to: try EventLoop(node: node, files: files, answers: answers, log: log)
+        )
+        _ = loop.register(answers.descriptor, .mailbox)
+        return loop
     }
 
     deinit {
@@ -110,7 +124,7 @@ extension EventLoopPointer {
     }
 
     /// One iteration that sleeps no longer than `limit`.
-    func turn(atMost limit: Milliseconds) {
+    package func turn(atMost limit: Milliseconds) {
         let mustHurry = !pointee.reports.isEmpty || pointee.ending != nil
         let timeout = mustHurry ? .zero : min(limit, max(.zero, pointee.sleep))
         let count = wait(timeout)

@@ -8,17 +8,17 @@ import NodeCore
 
 /// An exclusive hold on a file. It survives atomic replacement: the new file is locked before it
 /// takes the name, so there is no moment in which another process could lock the name.
-struct FileLock: Sendable {
-    enum Failure: Error, Equatable {
+package struct FileLock: Sendable {
+    package enum Failure: Error, Equatable {
         case taken
         case system(SystemError)
     }
 
-    let path: String
+    package let path: String
     fileprivate var descriptor: Int32
 
     /// Creates the file if there is none.
-    init(path: String) throws(Failure) {
+    package init(path: String) throws(Failure) {
         self.path = path
         while true {
             do throws(SystemError) {

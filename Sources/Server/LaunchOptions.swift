@@ -5,24 +5,26 @@ import Base
 import Engine
 
 /// What the process was asked to do.
-enum LaunchRequest: Equatable {
+package enum LaunchRequest: Equatable {
     case run(LaunchOptions)
     /// Print `text` and end.
     case say(String, toStandardError: Bool, code: Int32)
     case checkSystem
 }
 
-struct LaunchOptions: Equatable {
+package struct LaunchOptions: Equatable {
     /// As given; nil when there is none.
-    var configFile: String?
-    var readsStandardInput = false
+    package var configFile: String?
+    package var readsStandardInput = false
     /// The options as lines of a configuration file.
-    var lines: String = ""
+    package var lines: String = ""
     /// There were arguments at all.
-    var hasArguments = false
+    package var hasArguments = false
+
+    package init() {}
 
     /// Reads the arguments, the program's name first.
-    static func parse(_ arguments: [String]) -> LaunchRequest {
+    package static func parse(_ arguments: [String]) -> LaunchRequest {
         let program = arguments.first ?? "martlet-server"
         let words = Array(arguments.dropFirst())
         if isSentinel(program, words) {
@@ -92,7 +94,7 @@ struct LaunchOptions: Equatable {
     }
 
     /// A word as a configuration line quotes it.
-    static func quoted(_ word: String) -> String {
+    package static func quoted(_ word: String) -> String {
         var out = "\""
         for byte in word.utf8 {
             switch byte {

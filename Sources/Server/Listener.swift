@@ -6,13 +6,13 @@ import CLinux
 import Glibc
 
 /// Why a node cannot listen; the lines say what was tried.
-struct ListenError: Error, Equatable {
-    var lines: [String]
+package struct ListenError: Error, Equatable {
+    package var lines: [String]
 }
 
-enum Listener {
+package enum Listener {
     /// One socket for each address in `bind`. `warnings` gets a line for each that was passed over.
-    static func open(
+    package static func open(
         port: Int,
         bind: [String],
         backlog: Int,
@@ -99,7 +99,7 @@ enum Listener {
     }
 
     /// A unix socket at `path`; an old one there is removed first.
-    static func openUnix(
+    package static func openUnix(
         _ path: String,
         permissions: Int,
         backlog: Int

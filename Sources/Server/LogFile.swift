@@ -4,24 +4,24 @@ import Base
 import CLinux
 import Glibc
 
-struct LogFile: ~Copyable {
+package struct LogFile: ~Copyable {
     /// Who speaks: the second field of a line.
-    enum Role: String, Sendable {
+    package enum Role: String, Sendable {
         case primary = "M"
         case replica = "S"
         case sentinel = "X"
     }
 
     private(set) var descriptor: Int32 = STDOUT_FILENO
-    var threshold: LogLevel = .notice
-    var role: Role = .primary
+    package var threshold: LogLevel = .notice
+    package var role: Role = .primary
 
-    init() {}
+    package init() {}
 
     deinit { if descriptor != STDOUT_FILENO { Syscalls.close(descriptor) } }
 
     /// Goes on in the file at `path`, or on standard output when it is empty.
-    mutating func open(_ path: String) throws(SystemError) {
+    package mutating func open(_ path: String) throws(SystemError) {
         let old = descriptor
         descriptor =
             path.isEmpty
@@ -30,7 +30,7 @@ struct LogFile: ~Copyable {
         if old != STDOUT_FILENO { Syscalls.close(old) }
     }
 
-    func write(_ line: LogLine, at time: WallTime) {
+    package func write(_ line: LogLine, at time: WallTime) {
         guard line.level >= threshold else { return }
         let text = Self.format(line, pid: getpid(), role: role, at: LocalTime(time))
         // A full disk or a closed pipe must not stop the server: the line is lost.
@@ -40,23 +40,25 @@ struct LogFile: ~Copyable {
     /// Text without the head of a line: the logo.
     func writeRaw(_ text: String) { Syscalls.say(text, to: descriptor) }
 
-    static func format(_ line: LogLine, pid: Int32, role: Role, at time: LocalTime) -> String {
+    package static func format(
+        _ line: LogLine, pid: Int32, role: Role, at time: LocalTime
+    ) -> String {
         "\(pid):\(role.rawValue) \(time.text) \(line.level.mark) \(line.text)\n"
     }
 }
 
 /// A point in time as the wall clock of this place shows it.
-struct LocalTime: Equatable {
-    var day: Int
+package struct LocalTime: Equatable {
+    package var day: Int
     /// 1 to 12.
-    var month: Int
-    var year: Int
-    var hour: Int
-    var minute: Int
-    var second: Int
-    var millisecond: Int
+    package var month: Int
+    package var year: Int
+    package var hour: Int
+    package var minute: Int
+    package var second: Int
+    package var millisecond: Int
 
-    init(
+    package init(
         day: Int,
         month: Int,
         year: Int,
@@ -74,7 +76,7 @@ struct LocalTime: Equatable {
         self.millisecond = millisecond
     }
 
-    init(_ time: WallTime) {
+    package init(_ time: WallTime) {
         var seconds = time_t(time.seconds)
         var parts = tm()
         localtime_r(&seconds, &parts)
@@ -90,7 +92,7 @@ struct LocalTime: Equatable {
     }
 
     /// `DD Mon YYYY HH:MM:SS.mmm`.
-    var text: String {
+    package var text: String {
         let names = [
             "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
         ]

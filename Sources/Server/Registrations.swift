@@ -4,10 +4,10 @@
 import Base
 import Glibc
 
-typealias RegistrationPointer = UnsafeMutablePointer<Registration>
+package typealias RegistrationPointer = UnsafeMutablePointer<Registration>
 
-struct Registration {
-    enum Kind: UInt8 {
+package struct Registration {
+    package enum Kind: UInt8 {
         case free
         case client
         case link
@@ -20,9 +20,9 @@ struct Registration {
 
     let index: UInt32
     /// Raised on release; the upper half of epoll's user data.
-    var generation: UInt32 = 1
+    package var generation: UInt32 = 1
     var descriptor: Int32 = -1
-    var kind: Kind = .free
+    package var kind: Kind = .free
     /// EPOLLOUT is asked for: a write was short, so nothing is written before the event.
     var waitsForRoom = false
     /// The next read's size; grows while reads come back full.
@@ -36,7 +36,7 @@ struct Registration {
 
     /// epoll's user data.
     @inline(__always)
-    var token: UInt64 { (UInt64(generation) &<< 32) | UInt64(index) }
+    package var token: UInt64 { (UInt64(generation) &<< 32) | UInt64(index) }
 
     /// Adapts the size of reads to what the last one found.
     @inline(__always)
@@ -50,7 +50,7 @@ struct Registration {
 }
 
 /// All registrations, in chunks that never move.
-struct RegistrationTable: ~Copyable {
+package struct RegistrationTable: ~Copyable {
     private static let chunkSize = 256
 
     private var chunks: UnsafeMutablePointer<RegistrationPointer>
@@ -58,9 +58,9 @@ struct RegistrationTable: ~Copyable {
     private var chunkCapacity = 64
     private var firstFree: UInt32 = .max
     /// Registrations in use.
-    private(set) var count = 0
+    package private(set) var count = 0
 
-    init() { chunks = .allocate(capacity: chunkCapacity) }
+    package init() { chunks = .allocate(capacity: chunkCapacity) }
 
     deinit {
         for index in 0..<chunkCount { chunks[index].deallocate() }
@@ -78,13 +78,15 @@ struct RegistrationTable: ~Copyable {
 
     /// The registration that an event is for, nil when it was released meanwhile.
     @inline(__always)
-    func find(_ token: UInt64) -> RegistrationPointer? {
+    package func find(_ token: UInt64) -> RegistrationPointer? {
         let found = self[Int(token & 0xFFFF_FFFF)]
         let generation = UInt32(truncatingIfNeeded: token &>> 32)
         return found.pointee.generation == generation ? found : nil
     }
 
-    mutating func take(_ descriptor: Int32, _ kind: Registration.Kind) -> RegistrationPointer {
+    package mutating func take(
+        _ descriptor: Int32, _ kind: Registration.Kind
+    ) -> RegistrationPointer {
         invariant(descriptor >= 0 && kind != .free, "a registration needs a descriptor")
         if firstFree == .max { addChunk() }
         let taken = self[Int(firstFree)]
@@ -98,7 +100,7 @@ struct RegistrationTable: ~Copyable {
         return taken
     }
 
-    mutating func release(_ registration: RegistrationPointer) {
+    package mutating func release(_ registration: RegistrationPointer) {
         invariant(registration.pointee.kind != .free, "a registration is released once")
         registration.pointee.kind = .free
         registration.pointee.generation &+= 1

@@ -5,13 +5,13 @@ import CLinux
 import Glibc
 import Synchronization
 
-final class Mailbox<Message: Sendable>: Sendable {
+package final class Mailbox<Message: Sendable>: Sendable {
     private let waiting = Mutex<[Message]>([])
     /// Becomes readable when something was posted.
-    let descriptor: Int32
+    package let descriptor: Int32
 
     /// With `blocking`, `wait` sleeps; otherwise it returns at once (and epoll does the sleeping).
-    init(blocking: Bool) {
+    package init(blocking: Bool) {
         let flags = Int32(EFD_CLOEXEC) | (blocking ? 0 : Int32(EFD_NONBLOCK))
         descriptor = eventfd(0, flags)
         invariant(descriptor >= 0, "no descriptor for a mailbox")
@@ -19,7 +19,7 @@ final class Mailbox<Message: Sendable>: Sendable {
 
     deinit { Syscalls.close(descriptor) }
 
-    func post(_ message: Message) {
+    package func post(_ message: Message) {
         let isFirst = waiting.withLock { list in
             list.append(message)
             return list.count == 1
@@ -34,7 +34,7 @@ final class Mailbox<Message: Sendable>: Sendable {
     }
 
     /// Everything posted so far, in order.
-    func wait() -> [Message] {
+    package func wait() -> [Message] {
         withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 8) { word in
             guard let base = word.baseAddress else { return }
             _ = Syscalls.read(descriptor, base, 8)

@@ -4,7 +4,7 @@ import Base
 import CLinux
 import Glibc
 
-struct SocketAddress: Sendable, Equatable {
+package struct SocketAddress: Sendable, Equatable {
     /// A `sockaddr_in` or `sockaddr_in6` as the system lays it out.
     private var bytes: [UInt8]
 

@@ -13,19 +13,19 @@ enum TransferResult {
 }
 
 /// A system call that failed, with what the user needs to act on it.
-struct SystemError: Error, Equatable, Sendable {
-    var operation: String
-    var path: String
-    var code: Int32
+package struct SystemError: Error, Equatable, Sendable {
+    package var operation: String
+    package var path: String
+    package var code: Int32
 
-    init(_ operation: String, _ path: String = "", code: Int32 = errno) {
+    package init(_ operation: String, _ path: String = "", code: Int32 = errno) {
         self.operation = operation
         self.path = path
         self.code = code
     }
 
     /// The system's text, such as "No space left on device".
-    var reason: String { errorText(code) }
+    package var reason: String { errorText(code) }
 
     /// One sentence: operation, file and reason.
     var text: String {
@@ -36,7 +36,7 @@ struct SystemError: Error, Equatable, Sendable {
 /// The system's text for an errno.
 func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }
 
-enum Syscalls {
+package enum Syscalls {
     /// Stops the process on errnos that no peer and no disk can cause.
     @inline(never)
     private static func check(_ code: Int32) {
@@ -105,7 +105,7 @@ enum Syscalls {
     }
 
     /// Closes; Linux frees the number even when it reports an error.
-    static func close(_ descriptor: Int32) {
+    package static func close(_ descriptor: Int32) {
         if Glibc.close(descriptor) != 0 { check(errno) }
     }
 
@@ -127,7 +127,7 @@ enum Syscalls {
     }
 
     /// The whole file, or nil when there is none.
-    static func contents(ofFile path: String) throws(SystemError) -> [UInt8]? {
+    package static func contents(ofFile path: String) throws(SystemError) -> [UInt8]? {
         let descriptor: Int32
         do {
             descriptor = try open(path, O_RDONLY)
