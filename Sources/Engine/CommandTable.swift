@@ -91,15 +91,16 @@ public struct CommandTable: ~Copyable {
             low = UInt64(raw.loadUnaligned(as: UInt32.self))
             let end = UInt64(raw.loadUnaligned(fromByteOffset: count &- 4, as: UInt32.self))
             low |= end &<< UInt64(truncatingIfNeeded: (count &- 4) &* 8)
-        } else {
-            var i = 0
-            while i < count {
-                low |= UInt64(name.base[i]) &<< UInt64(truncatingIfNeeded: i &* 8)
-                i &+= 1
-            }
+        } else if count > 0 {
+            // First, middle and last byte: of one to three they are all.
+            let middle = count &>> 1
+            let last = count &- 1
+            low = UInt64(name.base[0])
+            low |= UInt64(name.base[middle]) &<< UInt64(truncatingIfNeeded: middle &* 8)
+            low |= UInt64(name.base[last]) &<< UInt64(truncatingIfNeeded: last &* 8)
         }
         return Name(
-            low: lowered(low), high: lowered(high),
+            low: lowered(low), high: count > 8 ? lowered(high) : 0,
             scope: UInt32(parent) | (UInt32(truncatingIfNeeded: count) &<< 16))
     }
 

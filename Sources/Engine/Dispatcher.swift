@@ -1,7 +1,7 @@
 // From bytes in a session's input to commands run. Pipelined requests are taken in batches: all
 // complete commands are parsed, their first keys hashed and the table's cache lines asked for,
 // and only then are they run in order, so that the memory latency of one key hides behind the
-// work of another. A lone command skips all that.
+// work of another.
 import Base
 import HashSlots
 import RESP
@@ -26,9 +26,7 @@ extension ExecutorPointer {
         withUnsafeTemporaryAllocation(of: ParsedCommand.self, capacity: Self.batchLimit) { batch in
             guard let commands = batch.baseAddress else { return }
             while session.pointee.input.pointee.count >= session.pointee.inputNeeded,
-                session.pointee.flags.isDisjoint(with: [
-                    .blocked, .closeAfterReply, .closeNow, .postponed,
-                ])
+                session.pointee.flags.isDisjoint(with: .stopsInput)
             {
                 guard processBatch(session, commands) else { return }
             }
@@ -52,38 +50,26 @@ extension ExecutorPointer {
         while count < Self.batchLimit {
             let argument = pointee.arguments.count
             result = parser.next(into: &pointee.arguments, limits: limits)
-            if result == .empty {
+            guard _fastPath(result == .command) else {
                 // An empty line costs nothing; a replica's keepalive is one.
-                continue
+                if result == .empty { continue }
+                break
             }
-            guard result == .command else { break }
-            (batch + count).initialize(
-                to: ParsedCommand(
-                    command: nil, firstArgument: argument,
-                    argumentCount: pointee.arguments.count &- argument, end: parser.position,
-                    key: nil))
+            prepare(batch + count, argument, end: parser.position, session)
             count &+= 1
         }
-        if count > 1 { prepare(batch, count, session) }
+        if count > 1 { prefetchEntries(batch, count) }
 
         var done = 0
         var consumed = count == 0 ? parser.position : 0
         while done < count {
-            let parsed = batch[done]
-            let outcome = run(parsed, session, isPrepared: count > 1)
-            if outcome == .postpone {
+            if _slowPath(run(batch + done, session) == .postpone) {
                 postpone(session)
                 break
             }
-            consumed = parsed.end
+            consumed = batch[done].end
             done &+= 1
-            if _slowPath(
-                !session.pointee.flags.isDisjoint(with: [
-                    .blocked, .closeAfterReply, .closeNow,
-                ]))
-            {
-                break
-            }
+            if _slowPath(!session.pointee.flags.isDisjoint(with: .stopsBatch)) { break }
         }
         pointee.arguments.truncate(to: first)
         if done == count, count > 0 { consumed = parser.position }
@@ -93,37 +79,46 @@ extension ExecutorPointer {
         input.pointee.consume(consumed)
         guard done == count else { return false }
         session.pointee.inputNeeded = 1
-        if case .failed(let error) = result {
+        switch result {
+        case .failed:
+            guard let error = parser.failure else { unreachable("a failure has a reason") }
             refuseProtocol(session, error)
             return false
-        }
-        if result == .incomplete {
+        case .incomplete:
             session.pointee.inputNeeded = parser.needed
             pointee.arguments.shrink()
             return false
+        case .command, .empty:
+            return true
         }
-        return true
     }
 
-    /// Looks up the commands of a batch, hashes their first keys and prefetches.
+    /// Looks up a parsed command, hashes its first key and asks for the key's line of the table.
+    @inline(__always)
     private func prepare(
-        _ batch: UnsafeMutablePointer<ParsedCommand>, _ count: Int,
+        _ place: UnsafeMutablePointer<ParsedCommand>, _ first: Int, end: Int,
         _ session: UnsafeMutablePointer<Session>
     ) {
-        let table = pointee.commands
-        let keyspace = pointee.keyspace
-        let database = Int(session.pointee.database)
-        for index in 0..<count {
-            let arguments = pointee.arguments.base + batch[index].firstArgument
-            guard let command = table.pointee.find(arguments[0]) else { continue }
-            batch[index].command = command
-            let position = Int(command.pointee.firstKey)
-            if position > 0, position < batch[index].argumentCount {
-                let key = keyspace.key(arguments[position], database: database)
-                batch[index].key = key
-                keyspace.prefetchBucket(key)
-            }
+        let arguments = pointee.arguments.base + first
+        let count = pointee.arguments.count &- first
+        let command = pointee.commands.pointee.find(arguments[0])
+        place.initialize(
+            to: ParsedCommand(
+                command: command, firstArgument: first, argumentCount: count, end: end, key: nil))
+        guard let command else { return }
+        let position = Int(command.pointee.firstKey)
+        if position > 0, position < count {
+            let keyspace = pointee.keyspace
+            let key = keyspace.key(arguments[position], database: Int(session.pointee.database))
+            place.pointee.key = key
+            keyspace.prefetchBucket(key)
         }
+    }
+
+    /// Once the table's lines are near: asks for the entries that they point to.
+    @inline(__always)
+    private func prefetchEntries(_ batch: UnsafeMutablePointer<ParsedCommand>, _ count: Int) {
+        let keyspace = pointee.keyspace
         for index in 0..<count {
             if let key = batch[index].key { keyspace.prefetchEntry(key) }
         }
@@ -132,13 +127,11 @@ extension ExecutorPointer {
     /// Passes one command through the gates and runs it.
     @inline(__always)
     private func run(
-        _ parsed: ParsedCommand, _ session: UnsafeMutablePointer<Session>, isPrepared: Bool
+        _ parsed: UnsafeMutablePointer<ParsedCommand>, _ session: UnsafeMutablePointer<Session>
     ) -> Verdict {
-        let arguments = UnsafePointer(pointee.arguments.base + parsed.firstArgument)
-        let count = parsed.argumentCount
-        var found = parsed.command
-        if !isPrepared { found = pointee.commands.pointee.find(arguments[0]) }
-        guard var command = found else {
+        let arguments = UnsafePointer(pointee.arguments.base + parsed.pointee.firstArgument)
+        let count = parsed.pointee.argumentCount
+        guard var command = parsed.pointee.command else {
             refuseUnknown(session, arguments, count)
             return .answered
         }
@@ -156,21 +149,20 @@ extension ExecutorPointer {
         }
         if _slowPath(
             !pointee.alerts.isEmpty
-                || !session.pointee.flags.isDisjoint(with: .unusual)
-                || !session.pointee.flags.contains(.authenticated)
+                || !session.pointee.flags.isUsual
                 || command.pointee.flags.contains(.protected))
         {
-            return runUnusual(command, arguments, count, session, parsed.key)
+            return runUnusual(command, arguments, count, session, parsed.pointee.key)
         }
         if command.pointee.flags.contains(.touchesKeys), pointee.routing != nil {
-            let key = parsed.key ?? firstKey(command, arguments, count, session)
+            let key = parsed.pointee.key ?? firstKey(command, arguments, count, session)
             guard servesKeys(command, arguments, count, session, firstKey: key) else {
                 return .answered
             }
             call(command, arguments, count, session, key)
             return .run
         }
-        call(command, arguments, count, session, parsed.key)
+        call(command, arguments, count, session, parsed.pointee.key)
         return .run
     }
 

@@ -55,6 +55,15 @@ public struct SessionFlags: OptionSet, Sendable {
         .multi, .asking, .replyOff, .replySkip, .replySkipNext, .monitor, .fromPrimary, .replica,
         .pubsub, .executing,
     ]
+
+    /// Nothing that needs the slow look, and allowed to run commands.
+    @inline(__always)
+    public var isUsual: Bool { intersection([.unusual, .authenticated]) == .authenticated }
+
+    /// After a command: the rest of its batch stays in the input.
+    public static let stopsBatch: SessionFlags = [.blocked, .closeAfterReply, .closeNow]
+    /// No input is taken now.
+    public static let stopsInput: SessionFlags = [.stopsBatch, .postponed]
 }
 
 /// Why a session is blocked, and what ends it.

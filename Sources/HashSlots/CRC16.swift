@@ -39,9 +39,13 @@ private let table: [256 of UInt16] = [
 @inline(__always)
 public func crc16(_ bytes: Span<UInt8>, _ range: Range<Int>) -> UInt16 {
     var crc: UInt16 = 0
-    for position in range {
-        let index = UInt8(truncatingIfNeeded: crc &>> 8) ^ bytes[position]
-        crc = (crc &<< 8) ^ table[Int(index)]
-    }
+    for position in range { crc = crc16(crc, bytes[position]) }
     return crc
+}
+
+/// The CRC of what `crc` is the CRC of, with one more byte.
+@inline(__always)
+func crc16(_ crc: UInt16, _ byte: UInt8) -> UInt16 {
+    let index = UInt8(truncatingIfNeeded: crc &>> 8) ^ byte
+    return (crc &<< 8) ^ table[Int(index)]
 }

@@ -24,7 +24,10 @@ public struct CronState {
 }
 
 extension NodePointer {
-    var cronPeriod: Milliseconds { Milliseconds(Int64(1000 / Swift.max(1, settings.hz))) }
+    /// Asked each iteration, so it must not copy the settings.
+    var cronPeriod: Milliseconds {
+        Milliseconds(Int64(1000 / Swift.max(1, executor.pointee.settings.hz)))
+    }
 
     func runCron() {
         guard pointee.cron.isDue(instant, every: cronPeriod), !pointee.cron.isPaused else { return }

@@ -10,7 +10,7 @@ extension RequestParser {
         var lineEnd = position
         while lineEnd < end, base[lineEnd] != 10 { lineEnd &+= 1 }
         guard lineEnd < end else {
-            if end &- position > RequestParser.lineLimit { return .failed(.bigInlineRequest) }
+            if end &- position > RequestParser.lineLimit { return fail(.bigInlineRequest) }
             needed = end &- position &+ 1
             return .incomplete
         }
@@ -20,7 +20,7 @@ extension RequestParser {
         let first = arguments.count
         guard InlineWords.split(base + position, stop &- position, into: &arguments) else {
             arguments.truncate(to: first)
-            return .failed(.unbalancedQuotes)
+            return fail(.unbalancedQuotes)
         }
         position = next
         return arguments.count > first ? .command : .empty

@@ -4,8 +4,9 @@
 // arguments is looked at O(log n) times. Limits and error texts are the reference's.
 import Base
 
-/// Why parsing stopped.
-public enum ParseResult: Equatable {
+/// Why parsing stopped. Trivial, for it is asked once per command: what exactly `failed` is in the
+/// parser's `failure`.
+public enum ParseResult {
     /// One command lies in the argument list.
     case command
     /// More bytes are needed.
@@ -13,7 +14,7 @@ public enum ParseResult: Equatable {
     /// A request without arguments (an empty line, `*0`): consumed, nothing to run.
     case empty
     /// The stream cannot be understood; the session must be answered and closed.
-    case failed(ProtocolError)
+    case failed
 }
 
 /// What a client can do wrong on the wire. The text follows "ERR Protocol error: ".
@@ -87,9 +88,23 @@ public struct ArgumentList: ~Copyable {
 
     @inline(__always)
     public mutating func append(_ bytes: Bytes) {
-        if _slowPath(count == capacity) { grow() }
+        if _slowPath(count == capacity) { grow(1) }
         (base + count).initialize(to: bytes)
         count &+= 1
+    }
+
+    /// Room for `extra` more arguments; returns where they go. Follow with `wrote`.
+    @inline(__always)
+    public mutating func reserve(_ extra: Int) -> UnsafeMutablePointer<Bytes> {
+        if _slowPath(capacity &- count < extra) { grow(extra) }
+        return base + count
+    }
+
+    /// Says that `added` arguments were written at the place that `reserve` returned.
+    @inline(__always)
+    public mutating func wrote(_ added: Int) {
+        invariant(added >= 0 && count &+ added <= capacity, "wrote past the reserved room")
+        count &+= added
     }
 
     @inline(__always)
@@ -107,12 +122,14 @@ public struct ArgumentList: ~Copyable {
     }
 
     @inline(never)
-    private mutating func grow() {
-        let larger = UnsafeMutablePointer<Bytes>.allocate(capacity: capacity * 2)
+    private mutating func grow(_ extra: Int) {
+        var size = capacity * 2
+        while size < count + extra { size *= 2 }
+        let larger = UnsafeMutablePointer<Bytes>.allocate(capacity: size)
         larger.update(from: base, count: count)
         base.deallocate()
         base = larger
-        capacity *= 2
+        capacity = size
     }
 }
 
@@ -124,6 +141,8 @@ public struct RequestParser {
     public var position: Int = 0
     /// Bytes, from `position`, below which parsing again is useless.
     public var needed: Int = 1
+    /// What was wrong, after `.failed`.
+    public internal(set) var failure: ProtocolError?
 
     private let base: UnsafeMutablePointer<UInt8>
     private let end: Int
@@ -148,118 +167,165 @@ public struct RequestParser {
         return parseInline(base, end, into: &arguments)
     }
 
+    /// Arguments are written to reserved room and counted only once all are there, and everything
+    /// that the loop needs stands in locals: this is where a short command spends its time.
     private mutating func multibulk(
         into arguments: inout ArgumentList, limits: ParseLimits
     ) -> ParseResult {
-        var cursor = position &+ 1
-        let line = number(&cursor)
-        guard case .value(let announced) = line else {
-            if line == .incomplete {
-                return lineIncomplete(position, .bigMultibulkCount)
-            }
-            return .failed(.invalidMultibulkLength)
+        let base = self.base
+        let end = self.end
+        let line = number(position &+ 1)
+        guard line.result == .command else {
+            if line.result == .incomplete { return lineIncomplete(position, .bigMultibulkCount) }
+            return fail(.invalidMultibulkLength)
         }
-        guard announced <= Int(Int32.max) else { return .failed(.invalidMultibulkLength) }
+        let announced = line.value
+        guard announced <= Int(Int32.max) else { return fail(.invalidMultibulkLength) }
         if announced > 10 && !limits.authenticated {
-            return .failed(.unauthenticatedMultibulkLength)
+            return fail(.unauthenticatedMultibulkLength)
         }
+        var cursor = line.next
         if announced <= 0 {
             position = cursor
             return .empty
         }
-        let first = arguments.count
-        var remaining = announced
-        while remaining > 0 {
-            guard cursor < end else { return incomplete(&arguments, first, cursor, remaining) }
-            guard base[cursor] == UInt8(ascii: "$") else {
-                arguments.truncate(to: first)
-                return .failed(.expectedDollar(base[cursor]))
+        // However many are announced, none takes less than four bytes.
+        let out = arguments.reserve(min(announced, (end &- cursor) &>> 2))
+        var count = 0
+        while count < announced {
+            guard end &- cursor >= RequestParser.shortestBulk else {
+                return shortInput(cursor, announced &- count, limits)
             }
-            let lineStart = cursor
-            cursor &+= 1
-            let bulk = number(&cursor)
-            guard case .value(let length) = bulk else {
-                arguments.truncate(to: first)
-                if bulk == .incomplete {
-                    if case .failed(let e) = lineIncomplete(lineStart, .bigBulkCount) {
-                        return .failed(e)
-                    }
-                    needed = lineStart &- position &+ remaining &* 5
-                    if needed <= end &- position { needed = end &- position &+ 1 }
-                    return .incomplete
-                }
-                return .failed(.invalidBulkLength)
-            }
-            guard length >= 0, length <= limits.bulkLength else {
-                arguments.truncate(to: first)
-                return .failed(.invalidBulkLength)
-            }
-            if length > 16384 && !limits.authenticated {
-                arguments.truncate(to: first)
-                return .failed(.unauthenticatedBulkLength)
+            var length: Int
+            // One load sees `$`, one or two digits and the line's end; see `bulkHead` for the rest.
+            let head = UnsafeRawPointer(base).loadUnaligned(
+                fromByteOffset: cursor, as: UInt32.self).littleEndian
+            let first: UInt32 = ((head &>> 8) & 0xFF) &- 48
+            let second: UInt32 = ((head &>> 16) & 0xFF) &- 48
+            if head & 0x00FF_00FF == 0x000D_0024, first < 10 {
+                length = Int(first)
+                cursor &+= 4
+            } else if head & 0xFF00_00FF == 0x0D00_0024, first &- 1 < 9, second < 10 {
+                length = Int(first &* 10 &+ second)
+                cursor &+= 5
+            } else {
+                let line = bulkHead(cursor, announced &- count, limits)
+                guard line.result == .command else { return line.result }
+                length = line.value
+                cursor = line.next
             }
             guard end &- cursor >= length &+ 2 else {
-                return incomplete(&arguments, first, cursor &+ length &+ 2, remaining &- 1)
+                return incomplete(cursor &+ length &+ 2, announced &- count &- 1)
             }
-            arguments.append(Bytes(UnsafePointer(base + cursor), length))
+            (out + count).initialize(to: Bytes(UnsafePointer(base + cursor), length))
+            count &+= 1
             cursor &+= length &+ 2
-            remaining &-= 1
         }
+        arguments.wrote(announced)
         position = cursor
         return .command
     }
 
-    private mutating func incomplete(
-        _ arguments: inout ArgumentList, _ first: Int, _ cursor: Int, _ remaining: Int
+    /// The bytes of `$0\r\n\r\n`: what each further argument takes at least.
+    private static let shortestBulk = 6
+
+    /// The length of any bulk string, checked against the limits. Those that `multibulk` reads by
+    /// itself are below every limit that can be set.
+    @inline(never)
+    private mutating func bulkHead(
+        _ start: Int, _ remaining: Int, _ limits: ParseLimits
+    ) -> NumberLine {
+        guard base[start] == UInt8(ascii: "$") else {
+            return NumberLine(fail(.expectedDollar(base[start])))
+        }
+        let line = number(start &+ 1)
+        if line.result == .incomplete {
+            if lineIncomplete(start, .bigBulkCount) == .failed { return NumberLine(.failed) }
+            needed = max(start &- position &+ remaining &* 5, end &- position &+ 1)
+            return NumberLine(.incomplete)
+        }
+        guard line.result == .command, line.value >= 0, line.value <= limits.bulkLength else {
+            return NumberLine(fail(.invalidBulkLength))
+        }
+        if line.value > 16384 && !limits.authenticated {
+            return NumberLine(fail(.unauthenticatedBulkLength))
+        }
+        return line
+    }
+
+    /// Too little is left for an argument: what is there may still be wrong.
+    @inline(never)
+    private mutating func shortInput(
+        _ cursor: Int, _ remaining: Int, _ limits: ParseLimits
     ) -> ParseResult {
-        arguments.truncate(to: first)
-        // Every further argument takes at least six bytes: `$0\r\n\r\n`.
-        needed = max(cursor &- position &+ remaining &* 6, end &- position &+ 1)
+        guard cursor < end else { return incomplete(cursor, remaining) }
+        let line = bulkHead(cursor, remaining, limits)
+        guard line.result == .command else { return line.result }
+        return incomplete(line.next &+ line.value &+ 2, remaining &- 1)
+    }
+
+    /// `remaining` arguments are still to come from `cursor` on.
+    @inline(never)
+    private mutating func incomplete(_ cursor: Int, _ remaining: Int) -> ParseResult {
+        let least = cursor &- position &+ remaining &* RequestParser.shortestBulk
+        needed = max(least, end &- position &+ 1)
         return .incomplete
     }
 
     private mutating func lineIncomplete(_ start: Int, _ error: ProtocolError) -> ParseResult {
-        if end &- start > RequestParser.lineLimit { return .failed(error) }
+        if end &- start > RequestParser.lineLimit { return fail(error) }
         needed = end &- position &+ 1
         return .incomplete
     }
 
-    private enum Line: Equatable {
-        case value(Int)
-        case incomplete
-        case invalid
+    @inline(never)
+    mutating func fail(_ error: ProtocolError) -> ParseResult {
+        failure = error
+        return .failed
     }
 
-    /// The number up to the next `\r\n`; moves `cursor` past it.
+    /// A number on a line of its own, when `result` is `.command`, and where the next line begins.
+    private struct NumberLine {
+        var result: ParseResult
+        var value = 0
+        var next = 0
+
+        @inline(__always)
+        init(_ result: ParseResult) { self.result = result }
+
+        @inline(__always)
+        init(_ value: Int, next: Int) {
+            result = .command
+            self.value = value
+            self.next = next
+        }
+    }
+
+    /// The number from `start` to the next `\r\n`; `.failed` when it is none.
     @inline(__always)
-    private func number(_ cursor: inout Int) -> Line {
+    private func number(_ start: Int) -> NumberLine {
         // The usual case: one or two digits and the line's end, all there.
-        if _fastPath(end &- cursor >= 4) {
-            let a = base[cursor] &- 48
-            if a < 10 {
-                if base[cursor &+ 1] == 13 {
-                    cursor &+= 3
-                    return .value(Int(a))
-                }
-                let b = base[cursor &+ 1] &- 48
-                if b < 10 && a > 0 && base[cursor &+ 2] == 13 {
-                    cursor &+= 4
-                    return .value(Int(a) &* 10 &+ Int(b))
-                }
+        if _fastPath(end &- start >= 4) {
+            let first = base[start] &- 48
+            let second = base[start &+ 1] &- 48
+            if first < 10, base[start &+ 1] == 13 {
+                return NumberLine(Int(first), next: start &+ 3)
+            }
+            if first &- 1 < 9, second < 10, base[start &+ 2] == 13 {
+                return NumberLine(Int(first) &* 10 &+ Int(second), next: start &+ 4)
             }
         }
-        return longNumber(&cursor)
+        return longNumber(start)
     }
 
     @inline(never)
-    private func longNumber(_ cursor: inout Int) -> Line {
-        var at = cursor
+    private func longNumber(_ start: Int) -> NumberLine {
+        var at = start
         while at < end, base[at] != 13 { at &+= 1 }
-        guard at &+ 1 < end else { return .incomplete }
-        guard let value = Bytes(UnsafePointer(base + cursor), at &- cursor).decimal else {
-            return .invalid
+        guard at &+ 1 < end else { return NumberLine(.incomplete) }
+        guard let value = Bytes(UnsafePointer(base + start), at &- start).decimal else {
+            return NumberLine(.failed)
         }
-        cursor = at &+ 2
-        return .value(Int(value))
+        return NumberLine(Int(value), next: at &+ 2)
     }
 }

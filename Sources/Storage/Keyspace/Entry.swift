@@ -378,6 +378,32 @@ extension Entry {
         header = (header & ~Header.valueLengthMask) | bits
     }
 
+    /// True for a string in its block that has no expiry, when `count` bytes need a block of the
+    /// same size: the usual case of overwriting.
+    @inline(__always)
+    func takes(embedded count: Int) -> Bool {
+        let header = self.header
+        let form: UInt64 = Header.typeMask | Header.encodingMask | Header.hasExpiry
+        guard header & form == 0 else { return false }
+        let old = Entry.embeddedLength(header)
+        if _fastPath(old == count) { return true }
+        guard count <= Entry.embeddedLimit else { return false }
+        let size = Entry.keyOffset(header) &+ keyLength(header)
+        return Memory.roundedSize(size &+ old) == Memory.roundedSize(size &+ count)
+    }
+
+    /// Puts `bytes` in the place of an embedded value; they may be a part of it.
+    @inline(__always)
+    func replaceEmbedded(_ bytes: Bytes, _ clock: UInt32) {
+        invariant(takes(embedded: bytes.count), "the block is too small, or not for bytes")
+        let kept: UInt64 = ~(Header.valueLengthMask | Header.clockMask | Header.isReportedRaw)
+        var header = self.header & kept
+        header |= UInt64(truncatingIfNeeded: bytes.count) &<< Header.valueLengthShift
+        header |= UInt64(clock & 0xFF_FFFF) &<< Header.clockShift
+        self.header = header
+        moveBytes(to: embeddedStart, from: bytes.base, count: bytes.count)
+    }
+
     @inline(__always)
     func setFlag(_ flag: UInt64, _ value: Bool) {
         header = value ? header | flag : header & ~flag

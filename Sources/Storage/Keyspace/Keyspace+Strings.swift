@@ -41,7 +41,18 @@ extension Keyspace {
         expiry: ExpiryChange,
         asBytes: Bool = false
     ) -> Entry {
-        if !asBytes, let integer = value.decimal { return store(key, .integer(integer), expiry) }
+        let place = table(key).pointee.locate(key.bytes, hash: key.hash)
+        if !asBytes, let integer = value.decimal {
+            return store(key, .integer(integer), expiry, at: place)
+        }
+        if case .clear = expiry, let base = place?.pointee {
+            let old = Entry(base)
+            if old.takes(embedded: value.count) {
+                willChange(old, key)
+                old.replaceEmbedded(value, state.pointee.access.overwritten(old.accessClock))
+                return old
+            }
+        }
         let room = Entry.size(
             keyLength: key.bytes.count,
             hasExpiry: true,
@@ -49,13 +60,14 @@ extension Keyspace {
             embedded: value.count
         )
         let fits = value.count <= Entry.embeddedLimit && room <= Entry.embeddedBlockLimit
-        return store(key, fits ? .embedded(value) : .raw(value), expiry)
+        return store(key, fits ? .embedded(value) : .raw(value), expiry, at: place)
     }
 
     /// Sets a key to the decimal form of a number.
     @discardableResult
     public func setInteger(_ key: KeyRef, _ value: Int64, expiry: ExpiryChange) -> Entry {
-        store(key, .integer(value), expiry)
+        let place = table(key).pointee.locate(key.bytes, hash: key.hash)
+        return store(key, .integer(value), expiry, at: place)
     }
 
     /// What OBJECT ENCODING calls the form of a string.
@@ -64,10 +76,11 @@ extension Keyspace {
         return bytes.count <= 44 && !entry.isReportedRaw ? "embstr" : "raw"
     }
 
-    private func store(_ key: KeyRef, _ form: StringForm, _ expiry: ExpiryChange) -> Entry {
-        guard let place = table(key).pointee.locate(key.bytes, hash: key.hash),
-            let base = place.pointee
-        else { return insertString(key, form, expiry) }
+    /// Stores a string at `place`, where the key was looked for and found or not.
+    private func store(
+        _ key: KeyRef, _ form: StringForm, _ expiry: ExpiryChange, at place: EntryPlace?
+    ) -> Entry {
+        guard let place, let base = place.pointee else { return insertString(key, form, expiry) }
         let old = Entry(base)
         willChange(old, key)
         let time: Int64? =
