@@ -114,6 +114,8 @@ public struct Command {
     public var cycles: UInt64 = 0
     public var rejectedCalls: Int64 = 0
     public var failedCalls: Int64 = 0
+    /// Latency (INFO latencystats).
+    public var times = CommandTimes()
 }
 
 /// All that is said of a command, once. Read by COMMAND, ACL and the documentation tests.

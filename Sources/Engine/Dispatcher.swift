@@ -198,7 +198,9 @@ extension ExecutorPointer {
         let replyStart = output.pointee.count
         let start = cycles()
         command.pointee.handler(UnsafeMutableRawPointer(frame))
-        command.pointee.cycles &+= cycles() &- start
+        let spent = cycles() &- start
+        command.pointee.cycles &+= spent
+        command.pointee.times.add(spent)
         command.pointee.calls &+= 1
         session.pointee.lastCommand = command.pointee.id
         pointee.stats.commandsProcessed &+= 1

@@ -32,6 +32,7 @@ extension NodePointer {
     func runCron() {
         guard pointee.cron.isDue(instant, every: cronPeriod), !pointee.cron.isPaused else { return }
         executor.pointee.keyspace.memory.notePeak()
+        pointee.admin.sample(executor.pointee.stats, at: instant)
         tickReplication()
         if pointee.cluster != nil {
             refreshClusterFacts(force: isReplica)

@@ -98,6 +98,8 @@ public struct Node: ~Copyable {
     /// Where the shell found the configuration, for CONFIG REWRITE; empty when there is none.
     public var configPath = ""
     public var configText: [UInt8] = []
+    /// What CONFIG, INFO and DEBUG keep.
+    public var admin = AdminState()
 
     init(executor: ExecutorPointer, settings: Settings, now: Now) {
         self.executor = executor
@@ -121,6 +123,9 @@ extension NodePointer {
         }
         let commands = UnsafeMutablePointer<CommandTable>.allocate(capacity: 1)
         commands.initialize(to: registry.finish())
+        for (from, to) in settings.renamedCommands {
+            from.withBytes { from in to.withBytes { _ = commands.pointee.rename(from, to: $0) } }
+        }
         let keyspace = Keyspace(
             databases: settings.databases, slotted: settings.clusterEnabled, sipKey: sipKey,
             seed: seed)

@@ -8,6 +8,9 @@ public var nodeExtensions: [Extension] {
         Extension("client") { $0.registerClientUnblock() },
         Extension("cluster") { $0.registerClusterCommands() },
         Extension("migrate") { $0.registerMigrateCommand() },
+        Extension("config") { $0.registerConfigCommands() },
+        Extension("info") { $0.registerInfoCommand() },
+        Extension("debug") { $0.registerDebugCommand() },
         Extension("persistence") { $0.registerPersistenceCommands() },
     ]
 }

@@ -1,0 +1,65 @@
+// What INFO shows and the engine does not know: the process's own figures, the state of saving, of
+// replication and of the cluster. Whoever owns the node fills it in before a report.
+import Base
+
+/// What only the process can tell.
+public struct ProcessFacts: Sendable {
+    /// Such as `Linux 6.1.0 x86_64`.
+    public var operatingSystem = "Linux"
+    public var processID: Int64 = 0
+    public var executable = ""
+    public var buildID = "0"
+    public var supervised = "no"
+    public var residentBytes = 0
+    public var systemMemory = 0
+    /// Seconds of processor time of the whole process, and of the thread that owns the data.
+    public var systemSeconds = 0.0
+    public var userSeconds = 0.0
+    public var mainSystemSeconds = 0.0
+    public var mainUserSeconds = 0.0
+
+    public init() {}
+}
+
+public struct InfoFacts: Sendable {
+    public var process = ProcessFacts()
+    public var rates = Samples.Rates()
+    public var cyclesPerMicrosecond = 1000.0
+    public var started = Now(instant: .start, wall: WallTime(milliseconds: 0))
+    public var runID = ""
+    public var configPath = ""
+
+    // MARK: Connections
+    public var replicaSessions = 0
+    public var busConnections = 0
+    /// Links to targets of MIGRATE that are kept open.
+    public var migrateLinks = 0
+
+    // MARK: Memory
+    public var backlogMemory = 0
+    public var busMemory = 0
+
+    // MARK: Persistence
+    public var isLoading = false
+    public var isLoadingFromPrimary = false
+    public var loadStarted: WallTime = WallTime(milliseconds: 0)
+    public var loadTotalBytes: Int64 = 0
+    public var loadedBytes: Int64 = 0
+    public var isSaving = false
+    public var saveSecondsSoFar: Int64 = -1
+    public var lastSaveSeconds: Int64 = -1
+    public var lastSaveAt: WallTime = WallTime(milliseconds: 0)
+    public var lastSaveFailed = false
+    public var saves: Int64 = 0
+    public var loadedKeys: Int64 = 0
+    public var expiredAtLoad: Int64 = 0
+
+    // MARK: Replication
+    /// All lines of the section after its title, as the machines of replication write them.
+    public var replicationLines = ""
+    public var fullSyncs = 0
+    public var partialSyncs = 0
+    public var refusedPartialSyncs = 0
+
+    public init() {}
+}

@@ -1,0 +1,89 @@
+// INFO memory. `used_memory` is the data and everything that serves it: clients' buffers and the
+// replication backlog. Of these only the data counts for `maxmemory`.
+import Base
+import Storage
+
+extension InfoReport {
+    /// What sessions hold, replicas apart.
+    private var sessionMemory: (normal: Int, replicas: Int) {
+        var normal = 0
+        var replicas = 0
+        for index in 0..<executor.pointee.sessions.count {
+            let session = executor.pointee.sessions[index]
+            let size =
+                MemoryLayout<Session>.size + session.pointee.input.pointee.capacity
+                + session.pointee.output.pointee.capacity
+                + (session.pointee.transaction?.pointee.memory ?? 0)
+            if session.pointee.flags.contains(.replica) { replicas += size } else { normal += size }
+        }
+        return (normal, replicas)
+    }
+
+    mutating func addMemory() {
+        let keyspace = executor.pointee.keyspace
+        let memory = keyspace.memory
+        let sessions = sessionMemory
+        let tables = executor.pointee.commands.pointee.count * MemoryLayout<Command>.size
+        let buffers =
+            sessions.normal + sessions.replicas + facts.backlogMemory + facts.busMemory
+        let used = memory.used + buffers + tables
+        let overhead = memory.tableBytes + buffers + tables
+        let peak = max(used, memory.peak + buffers + tables)
+        let dataset = max(0, used - overhead)
+        let resident = max(facts.process.residentBytes, used)
+        let limit = executor.pointee.settings.maxMemory
+        title("Memory")
+        self.memory("used_memory", used)
+        self.memory("used_memory_rss", resident)
+        self.memory("used_memory_peak", peak)
+        line("used_memory_peak_perc", percent(used, of: peak))
+        line("used_memory_overhead", overhead)
+        line("used_memory_startup", tables)
+        line("used_memory_dataset", dataset)
+        line("used_memory_dataset_perc", percent(dataset, of: used - tables))
+        line("allocator_allocated", memory.used)
+        line("allocator_active", memory.reserved)
+        line("allocator_resident", memory.reserved)
+        self.memory("total_system_memory", facts.process.systemMemory)
+        addScripts()
+        self.memory("maxmemory", limit)
+        line("maxmemory_policy", executor.pointee.settings.evictionPolicy.name)
+        ratio("allocator_frag", memory.reserved, memory.used)
+        ratio("allocator_rss", memory.reserved, memory.reserved)
+        ratio("rss_overhead", resident, memory.reserved)
+        line("mem_fragmentation_ratio", Double(resident) / Double(max(1, used)))
+        line("mem_fragmentation_bytes", resident - used)
+        line("mem_not_counted_for_evict", used - memory.used)
+        line("mem_replication_backlog", facts.backlogMemory)
+        line("mem_total_replication_buffers", facts.backlogMemory)
+        line("mem_clients_slaves", sessions.replicas)
+        line("mem_clients_normal", sessions.normal)
+        line("mem_cluster_links", facts.busMemory)
+        line("mem_aof_buffer", 0)
+        line("mem_allocator", "slab")
+        line("active_defrag_running", 0)
+        line("lazyfree_pending_objects", keyspace.lazyFreePending)
+        line("lazyfreed_objects", keyspace.lazyFreed)
+    }
+
+    /// There are no scripts, and so no memory for them.
+    private mutating func addScripts() {
+        zeros("used_memory_lua", "used_memory_vm_eval")
+        line("used_memory_lua_human", "0B")
+        zeros(
+            "used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions",
+            "number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total")
+        line("used_memory_vm_total_human", "0B")
+        zeros("used_memory_functions", "used_memory_scripts")
+        line("used_memory_scripts_human", "0B")
+    }
+
+    private mutating func ratio(_ name: String, _ larger: Int, _ smaller: Int) {
+        line(name + "_ratio", Double(larger) / Double(max(1, smaller)))
+        line(name + "_bytes", larger - smaller)
+    }
+
+    private func percent(_ part: Int, of whole: Int) -> String {
+        MemoryText.fixed(Double(part) / Double(max(1, whole)) * 100, 2) + "%"
+    }
+}

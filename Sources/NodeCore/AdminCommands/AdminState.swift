@@ -1,0 +1,63 @@
+// What CONFIG, INFO and DEBUG keep in the node between calls, and the few things that they need
+// at once from the process: a closure each, because a queued request would answer too late. The
+// simulator leaves them nil.
+import Base
+import Engine
+import Replication
+
+/// What a primary's replicas asked for, counted.
+struct SynchronisationCounts {
+    var full = 0
+    var partial = 0
+    var refused = 0
+
+    init() {}
+    init(_ primary: PrimaryState) {
+        full = primary.fullSyncs
+        partial = primary.partialSyncs
+        refused = primary.refusedPartialSyncs
+    }
+}
+
+public struct AdminState {
+    /// The rates of INFO stats.
+    public var samples = Samples()
+    /// What only the process knows of itself; refreshed by `refreshProcess` before it is shown.
+    public var process = ProcessFacts()
+    public var refreshProcess: ((inout ProcessFacts) -> Void)?
+    /// Puts changed settings into effect in the process, or says why that is impossible (then
+    /// CONFIG SET takes all of it back). Without it the change is queued as `applySettings`.
+    public var applySettings: (([String]) -> String?)?
+    /// Stands still for so many microseconds (DEBUG SLEEP).
+    public var sleep: ((Int64) -> Void)?
+    /// The contents of a file in the node's folder (DEBUG RELOAD NOSAVE).
+    public var readFile: ((String) -> [UInt8]?)?
+
+    /// DEBUG DROP-CLUSTER-PACKET-FILTER and CLOSE-CLUSTER-LINK-ON-PACKET-DROP.
+    var droppedPacketType: Int?
+    var dropsCloseLinks = false
+    /// Synchronisations before the last CONFIG RESETSTAT.
+    var synchronisations = SynchronisationCounts()
+
+    /// Where the cycle counter and the clock stood at the start: their ratio is the unit of time.
+    private var firstCycles: UInt64 = 0
+    private var firstInstant: Instant?
+
+    public init() {}
+
+    /// Called by cron.
+    mutating func sample(_ stats: Stats, at now: Instant) {
+        if firstInstant == nil {
+            firstInstant = now
+            firstCycles = cycles()
+        }
+        samples.take(stats, at: now)
+    }
+
+    /// How many cycles a microsecond has had; a guess before the first sample.
+    func cyclesPerMicrosecond(at now: Instant) -> Double {
+        guard let firstInstant, now > firstInstant else { return 1000 }
+        let elapsed = now.microseconds - firstInstant.microseconds
+        return max(1, Double(cycles() &- firstCycles) / Double(elapsed))
+    }
+}
