@@ -36,7 +36,7 @@ public struct Prng: Sendable {
         return result
     }
 
-    /// A number in `0 ..< bound`; `bound` must be positive. The bias is below 2^-32 for small bounds.
+    /// A number in `0 ..< bound`; `bound` must be positive. Small bounds have a bias below 2^-32.
     @inline(__always)
     public mutating func below(_ bound: Int) -> Int {
         invariant(bound > 0, "bound must be positive")

@@ -48,21 +48,28 @@ static inline uint64_t clinux_cycles(void) {
 }
 
 // Formats a double with printf's `%.*g`. Returns the length written.
-static inline int clinux_format_double(char *_Nonnull out, size_t size, int precision, double value) {
+static inline int clinux_format_double(
+    char *_Nonnull out, size_t size, int precision, double value
+) {
     return snprintf(out, size, "%.*g", precision, value);
 }
 
 // Formats a double with printf's `%.*f`. Returns the length written.
-static inline int clinux_format_fixed(char *_Nonnull out, size_t size, int precision, double value) {
+static inline int clinux_format_fixed(
+    char *_Nonnull out, size_t size, int precision, double value
+) {
     return snprintf(out, size, "%.*f", precision, value);
 }
 
 // Parses all of `text` (zero terminated) as a double; returns 1 on success.
-static inline int clinux_parse_double(const char *_Nonnull text, size_t length, double *_Nonnull out) {
+static inline int clinux_parse_double(
+    const char *_Nonnull text, size_t length, double *_Nonnull out
+) {
     char *end = NULL;
     errno = 0;
     *out = strtod(text, &end);
-    return end == text + length && !(errno == ERANGE && (*out > 1e300 || *out < -1e300 || *out == 0));
+    int is_out_of_range = errno == ERANGE && (*out > 1e300 || *out < -1e300 || *out == 0);
+    return end == text + length && !is_out_of_range;
 }
 
 // `left + right` in long double (80 bits on x86-64, 128 on arm64), as INCRBYFLOAT is defined, and
@@ -101,7 +108,9 @@ static inline int clinux_epoll_remove(int epoll, int fd) {
 // Declared here because <sys/socket.h> shows it only with _GNU_SOURCE, which would make this module
 // disagree with the Glibc module about shared structs.
 extern int accept4(int, struct sockaddr *_Nullable, socklen_t *_Nullable, int);
-static inline int clinux_accept(int listener, struct sockaddr *_Nullable address, socklen_t *_Nullable size) {
+static inline int clinux_accept(
+    int listener, struct sockaddr *_Nullable address, socklen_t *_Nullable size
+) {
     return accept4(listener, address, size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 static inline void clinux_print_error(const char *_Nonnull text) { fputs(text, stderr); }

@@ -1,4 +1,5 @@
-// The settings as each machine wants them.
+// The settings as each machine wants them: one function per machine, so that a directive's way from
+// the configuration to whoever obeys it is seen at a glance.
 import Base
 import Engine
 import Gossip

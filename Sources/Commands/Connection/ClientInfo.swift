@@ -142,7 +142,8 @@ func clientLine(_ session: UnsafeMutablePointer<Session>, _ call: Call) -> Strin
     let state = ClientNumbers(session)
     let last = session == call.session ? call.command.pointee.id : session.pointee.lastCommand
     let table = call.executor.pointee.commands
-    let command = Int(last) < table.pointee.count ? table.pointee.declarations[Int(last)].fullName : "NULL"
+    let isKnown = Int(last) < table.pointee.count
+    let command = isKnown ? table.pointee.declarations[Int(last)].fullName : "NULL"
     let idle = session == call.session ? 0 : (now - session.pointee.lastInteraction).count / 1000
     let user =
         session.pointee.flags.contains(.fromPrimary) ? "(superuser)" : session.pointee.user
