@@ -123,9 +123,6 @@ extension NodePointer {
         }
         let commands = UnsafeMutablePointer<CommandTable>.allocate(capacity: 1)
         commands.initialize(to: registry.finish())
-        for (from, to) in settings.renamedCommands {
-            from.withBytes { from in to.withBytes { _ = commands.pointee.rename(from, to: $0) } }
-        }
         let keyspace = Keyspace(
             databases: settings.databases, slotted: settings.clusterEnabled, sipKey: sipKey,
             seed: seed)

@@ -258,7 +258,11 @@ private final class AdminNode {
     }
 
     @Test func renamedCommandsAreGone() {
-        let admin = AdminNode { $0.renamedCommands = [("flushall", ""), ("ping", "pong")] }
+        let admin = AdminNode()
+        let table = admin.node.executor.pointee.commands
+        let isRemoved = table.pointee.rename(Bytes("flushall"), to: .empty)
+        let isRenamed = table.pointee.rename(Bytes("ping"), to: Bytes("pong"))
+        #expect(isRemoved && isRenamed)
         #expect(admin.run("FLUSHALL").text?.hasPrefix("ERR unknown command") == true)
         #expect(admin.run("PONG") == .simple("PONG"))
         #expect(admin.run("PING").isError)
