@@ -3,6 +3,8 @@
 import sys
 import time
 
+from .resp import ReplyError
+
 FAILURE = 1
 MISUSE = 2
 
@@ -30,11 +32,17 @@ def run_main(main):
     except Failure as failure:
         print("error: %s" % failure, file=sys.stderr, flush=True)
         code = failure.code
+    except (OSError, ReplyError) as error:
+        if isinstance(error, BrokenPipeError):
+            sys.exit(FAILURE)
+        print("error: %s: %s" % (type(error).__name__, error), file=sys.stderr, flush=True)
+        code = FAILURE
+    except AssertionError as error:  # a condition that was waited for in vain
+        print("error: %s" % error, file=sys.stderr, flush=True)
+        code = FAILURE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         code = 130
-    except BrokenPipeError:
-        code = FAILURE
     sys.exit(code or 0)
 
 
