@@ -66,7 +66,11 @@ class WireTest(unittest.TestCase):
         if not os.path.exists(server.log):
             return
         for line in server.output().splitlines():
-            if "INVARIANT FAILED" in line or "Fatal error: " in line or "crashed by signal" in line:
+            if (
+                "INVARIANT FAILED" in line
+                or "Fatal error: " in line
+                or "crashed by signal" in line
+            ):
                 raise AssertionError("port %d: %s" % (server.port, line))
 
     def assert_error(self, reply, text):

@@ -39,8 +39,7 @@ class CommandTableTests(WireTest):
             reference = self.reference.connect(protocol=protocol)
             self.addCleanup(ours.close)
             self.addCleanup(reference.close)
-            with self.subTest(protocol=protocol):
-                yield ours, reference
+            yield ours, reference
 
     def shared_names(self, ours, reference):
         shared = sorted(names(ours) & names(reference))

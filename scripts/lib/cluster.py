@@ -179,7 +179,7 @@ class LocalCluster:
             ]
             with open(config, "w") as file:
                 file.write("\n".join(lines) + "\n")
-        child = launch([binary, config], folder, self.log_path(port))
+        child = launch([binary, config], folder, self.log_path(port), outlives_us=True)
         Handle.of(child.pid).write(self.pid_path(port))
 
         def answers():

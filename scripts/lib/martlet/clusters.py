@@ -71,7 +71,7 @@ def is_settled(ports):
     return True
 
 
-def form(ports, replicas=1, progress=None, timeout=60.0):
+def form(ports, replicas=1, progress=None, timeout=25.0):
     """Makes one cluster of empty nodes: shares out the slots, introduces all, assigns replicas."""
     primary_count = len(ports) // (replicas + 1)
     if primary_count < 1:

@@ -4,6 +4,7 @@ Every process is known by its pid and its start time in clock ticks (field 22 of
 a signal goes out only when both still agree.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -29,8 +30,17 @@ def state(pid):
         return None
 
 
-def launch(argv, folder, log):
-    """Starts a program in a session of its own, its output appended to `log`."""
+def _end_with_parent():
+    """Asks the kernel to kill this process when the one that started it ends, however it ends."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def launch(argv, folder, log, outlives_us=False):
+    """Starts a program in a session of its own, its output appended to `log`.
+
+    Unless it is to outlive the script, it ends with it: a test that is killed leaves nothing.
+    """
     with open(log, "ab") as output:
         return subprocess.Popen(
             argv,
@@ -40,6 +50,7 @@ def launch(argv, folder, log):
             stderr=subprocess.STDOUT,
             start_new_session=True,
             close_fds=True,
+            preexec_fn=None if outlives_us else _end_with_parent,
         )
 
 
