@@ -8,7 +8,7 @@
 //     destination:key@2         `@-` none; a name other than `key` needs its type
 //     value   count:integer     a string; any other type: integer double pattern unix-time string
 //     NX                        a token of its own, named by its lower-case form
-//     change=CH                 the same, with another name
+//     change=CH                 the same, with another name; `none=` has an empty token
 //     EX seconds:integer        an argument introduced by a token
 //     <condition: NX|XX>        one of several; `<trim: |x>` when there is but one choice
 //     <limit: a b>              a block, in this order; `LIMIT <limit: a b>` with its token

@@ -173,6 +173,7 @@ private struct NodeProcess: ~Copyable {
             throw BootFailure(error.text)
         }
         _ = loop.register(signals, .signals)
+        loop.connectAdministration(supervision: settings.supervised)
         do throws(BootFailure) {
             try prepare(loop, node)
         } catch {

@@ -219,6 +219,7 @@ extension EventLoopPointer {
             let registration = register(descriptor, .client)
             registration.pointee.object = UnsafeMutableRawPointer(session)
             session.pointee.driver = UnsafeMutableRawPointer(registration)
+            session.pointee.shownDescriptor = descriptor
         case .refuse(let text):
             // Best effort: whoever does not read it sees the end of the connection.
             text.withBytes { _ = Syscalls.write(descriptor, $0) }

@@ -19,9 +19,12 @@ extension EventLoopPointer {
         }
     }
 
-    /// Puts CONFIG SET's changes into effect. What fails is logged, and what was stays.
-    func apply(_ names: [String]) {
+    /// Puts CONFIG SET's changes into effect. What fails is logged, and what was stays; returns
+    /// the first failure in the words of the reply.
+    @discardableResult
+    func apply(_ names: [String]) -> (name: String, reason: String)? {
         var isRelistened = false
+        var failure: (name: String, reason: String)?
         for name in names {
             do throws(ListenError) {
                 switch name {
@@ -39,7 +42,13 @@ extension EventLoopPointer {
                 case "logfile":
                     reopenLog()
                 case "dir":
-                    pointee.files.post(.changeFolder(settings.directory))
+                    switch ProcessFigures.folder(settings.directory) {
+                    case .success(let folder):
+                        pointee.executor.pointee.settings.directory = folder
+                        pointee.files.post(.changeFolder(folder))
+                    case .failure(let problem):
+                        failure = failure ?? (name, problem.reason)
+                    }
                 case "maxclients":
                     var limit = OpenFileLimit(clients: settings.maxClients)
                     for line in limit.raise() { log(line) }
@@ -48,8 +57,14 @@ extension EventLoopPointer {
                 }
             } catch {
                 for line in error.lines { log(.warning, line) }
+                let reason =
+                    name == "bind"
+                    ? "Failed to bind to specified addresses."
+                    : "Unable to listen on this port. Check server logs."
+                failure = failure ?? (name, reason)
             }
         }
+        return failure
     }
 
     private func reopenLog() {

@@ -48,7 +48,7 @@ extension Registry {
             acl: [.connection],
             syntax: """
             [TYPE <normal_master_replica_pubsub: \
-            normal=normal|master=master|replica=replica|pubsub=pubsub>]{5.0.0} [ID <id: \
+            NORMAL|MASTER|REPLICA|PUBSUB>]{5.0.0} [ID <id: \
             client-id:integer...>]{6.2.0}
             """,
             summary: "Get the list of client connections",
@@ -93,8 +93,8 @@ extension Registry {
             syntax: """
             <filter: ip:port:string{-2.8.12}|<new-format: [ID client-id:integer]{2.8.12}|[TYPE \
             <normal_master_slave_pubsub: \
-            normal=normal|master=master{3.2.0}|slave=slave|replica=replica{5.0.0}|\
-            pubsub=pubsub>]{2.8.12}|[USER \
+            NORMAL|MASTER{3.2.0}|SLAVE|REPLICA{5.0.0}|\
+            PUBSUB>]{2.8.12}|[USER \
             username]|[ADDR ip:port:string]|[LADDR ip:port:string]{6.2.0}|[SKIPME yes/no]>...>
             """,
             summary: "Kill the connection of a client",

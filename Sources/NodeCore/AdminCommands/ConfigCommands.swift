@@ -89,7 +89,9 @@ private func configSet(_ call: Call) {
     next.hz = Swift.min(Swift.max(next.hz, 1), 500)
     call.executor.pointee.settings = next
     if let refusal = applyToProcess(node, changed) {
+        // Some of it may be in effect already: all of it goes back.
         call.executor.pointee.settings = old
+        _ = applyToProcess(node, changed)
         let failure = ConfigSetFailure.refused(argument: refusal.name, reason: refusal.reason)
         node.log(
             .warning,
@@ -106,13 +108,12 @@ private func applyToProcess(
     _ node: NodePointer, _ changed: [String]
 ) -> (name: String, reason: String)? {
     let names = changed.filter { ConfigTable.entry($0)?.flags.contains(.process) ?? false }
-    guard let first = names.first else { return nil }
+    guard !names.isEmpty else { return nil }
     guard let apply = node.pointee.admin.applySettings else {
         node.request(.applySettings(names))
         return nil
     }
-    guard let reason = apply(names) else { return nil }
-    return (first, reason)
+    return apply(names)
 }
 
 /// Whether `setting` (`yes`, `no`, `local`) lets this session do what it guards.

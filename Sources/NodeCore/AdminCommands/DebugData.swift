@@ -128,15 +128,10 @@ private func debugDigestValues(_ call: Call) {
 // MARK: POPULATE
 
 private func debugPopulate(_ call: Call) {
-    guard let count = call.integerOrReply(2) else { return }
-    var size: Int64 = 0
-    if call.count == 5 {
-        guard let given = call.integerOrReply(4) else { return }
-        size = given
-    }
-    guard count >= 0, size >= 0, size <= Int64(call.executor.pointee.settings.maxBulkLength) else {
-        return call.reply.error("ERR value is out of range, must be positive" as StaticString)
-    }
+    let size = call.count == 5 ? call[4].decimal : 0
+    guard let count = call[2].decimal, let size, count >= 0, size >= 0,
+        size <= Int64(call.executor.pointee.settings.maxBulkLength)
+    else { return call.reply.error(.notPositive) }
     let prefix = call.count > 3 ? call[3].string : "key"
     for number in 0..<count {
         "\(prefix):\(number)".withBytes { name in

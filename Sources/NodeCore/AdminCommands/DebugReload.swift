@@ -19,7 +19,8 @@ func debugContents(_ call: Call) -> Bool {
         } else if call[index].matches("nosave") {
             saves = false
         } else if !call[index].matches("merge") {
-            call.reply.error("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
+            call.reply.error(
+                "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
             return true
         }
     }

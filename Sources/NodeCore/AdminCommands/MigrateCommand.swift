@@ -17,7 +17,7 @@ extension Registry {
                     [.RW, .access, .delete, .incomplete]),
             ],
             syntax: """
-            host port:integer <key_or_empty_string: key|empty_string=""> destination-db:integer \
+            host port:integer <key_or_empty_string: key|empty_string=> destination-db:integer \
             timeout:integer [COPY]{3.0.0} [REPLACE]{3.0.0} [authentication: [AUTH \
             password]{4.0.7}|[AUTH2 <username_password: username password>]{6.0.0}] [KEYS \
             key]...{3.0.6}

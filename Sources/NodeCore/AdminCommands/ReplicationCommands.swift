@@ -76,7 +76,8 @@ extension Registry {
             tips: """
             request_policy:all_shards
             response_policy:agg_min
-            """
+            """,
+            group: .generic
         ) { wait(Call($0)) }
     }
 }
