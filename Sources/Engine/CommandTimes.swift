@@ -5,6 +5,7 @@ import Base
 /// Counts calls by the highest bit of the cycles that they took.
 public struct CommandTimes {
     private var buckets: [40 of UInt32]
+    private var longest: UInt64 = 0
 
     public init() { buckets = .init(repeating: 0) }
 
@@ -13,6 +14,7 @@ public struct CommandTimes {
         let bit = Int(truncatingIfNeeded: 63 &- (cycles | 1).leadingZeroBitCount)
         let index = bit < 40 ? bit : 39
         buckets[index] &+= 1
+        if _slowPath(cycles > longest) { longest = cycles }
     }
 
     public var isEmpty: Bool {
@@ -20,19 +22,17 @@ public struct CommandTimes {
         return true
     }
 
-    /// The cycles that `percent` of the calls did not exceed, interpolated inside a bucket.
+    /// Cycles that `percent` of the calls did not exceed: the end of the bucket where they end.
     public func percentile(_ percent: Double) -> Double {
         var total = 0.0
         for index in 0..<40 { total += Double(buckets[index]) }
         let wanted = total * percent / 100
         var seen = 0.0
         for index in 0..<40 where buckets[index] > 0 {
-            let here = Double(buckets[index])
-            if seen + here >= wanted {
-                let low = Double(UInt64(1) &<< UInt64(index))
-                return low + low * Swift.max(0, wanted - seen) / here
+            seen += Double(buckets[index])
+            if seen >= wanted {
+                return Double(Swift.min(longest, UInt64(2) &<< UInt64(index)))
             }
-            seen += here
         }
         return 0
     }

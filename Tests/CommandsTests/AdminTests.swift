@@ -184,6 +184,17 @@ private final class AdminNode {
         #expect(samples.means.commands == 500, "too early for another sample")
     }
 
+    @Test func percentilesAreNeverTooSmall() {
+        var times = CommandTimes()
+        #expect(times.isEmpty && times.percentile(50) == 0)
+        for _ in 0..<99 { times.add(1000) }
+        times.add(50_000)
+        #expect(times.percentile(50) >= 1000 && times.percentile(50) <= 2048)
+        #expect(times.percentile(100) == 50_000)
+        times.add(.max)
+        #expect(times.percentile(100) >= 50_000)
+    }
+
     // MARK: DEBUG
 
     @Test func debugIsGuarded() {
