@@ -65,10 +65,7 @@ package final class FileWorker: Sendable {
         thread = try Thread {
             var store = FileStore(lock: lock, answers: answers)
             while true {
-                for job in jobs.wait() {
-                    if case .finish = job { return }
-                    store.carryOut(job)
-                }
+                guard store.carryOut(jobs.wait()) else { return }
             }
         }
     }

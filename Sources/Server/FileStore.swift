@@ -55,7 +55,14 @@ struct FileStore: ~Copyable {
         var failure: FileFailure?
     }
 
+    /// Replacements that a later one in the same batch makes unnecessary.
+    private struct Superseded {
+        var tickets: [UInt64] = []
+        var sync = false
+    }
+
     private var lock: FileLock?
+    private var superseded: [String: Superseded] = [:]
     private let answers: Mailbox<JobAnswer>
     private var files: [UInt64: OpenFile] = [:]
     private var replacements = 0
@@ -65,12 +72,43 @@ struct FileStore: ~Copyable {
         self.answers = answers
     }
 
-    mutating func carryOut(_ job: FileJob) {
+    /// Carries out jobs that came together; false when the end is among them.
+    mutating func carryOut(_ jobs: [FileJob]) -> Bool {
+        for (index, job) in jobs.enumerated() {
+            if case .finish = job { return false }
+            if case .request(.replace(let name, _, let sync, let ticket)) = job,
+                isReplaced(name, in: jobs[(index + 1)...])
+            {
+                // Never seen by anybody: the later contents answer for these as well. A node that
+                // changes its state faster than the disk syncs must not wait for each version.
+                var earlier = superseded[name] ?? Superseded()
+                earlier.tickets.append(ticket)
+                earlier.sync = earlier.sync || sync
+                superseded[name] = earlier
+                continue
+            }
+            carryOut(job)
+        }
+        return true
+    }
+
+    private func isReplaced(_ name: String, in jobs: ArraySlice<FileJob>) -> Bool {
+        for job in jobs {
+            switch job {
+            case .request(.replace(let other, _, _, _)): if other == name { return true }
+            case .request(.remove), .finish, .changeFolder: return false
+            default: continue
+            }
+        }
+        return false
+    }
+
+    private mutating func carryOut(_ job: FileJob) {
         switch job {
         case .request(let request):
             carryOut(request)
         case .rewriteConfig(let path, let contents, let ticket):
-            answer(ticket) { store throws(SystemError) in
+            answer([ticket]) { store throws(SystemError) in
                 try store.replace(path, contents, sync: true)
             }
         case .changeFolder(let path):
@@ -85,8 +123,9 @@ struct FileStore: ~Copyable {
     private mutating func carryOut(_ request: FileRequest) {
         switch request {
         case .replace(let name, let contents, let sync, let ticket):
-            answer(ticket) { store throws(SystemError) in
-                try store.replace(name, contents, sync: sync)
+            let earlier = superseded.removeValue(forKey: name) ?? Superseded()
+            answer(earlier.tickets + [ticket]) { store throws(SystemError) in
+                try store.replace(name, contents, sync: sync || earlier.sync)
             }
         case .create(let file, let name):
             create(file, name)
@@ -107,16 +146,17 @@ struct FileStore: ~Copyable {
         }
     }
 
-    /// Runs `work` and reports its outcome under `ticket`.
+    /// Runs `work` and reports its outcome under each ticket.
     private mutating func answer(
-        _ ticket: UInt64,
+        _ tickets: [UInt64],
         _ work: (inout FileStore) throws(SystemError) -> Void
     ) {
         do throws(SystemError) {
             try work(&self)
-            answers.post(.fileDone(ticket: ticket, failure: nil))
+            for ticket in tickets { answers.post(.fileDone(ticket: ticket, failure: nil)) }
         } catch {
-            answers.post(.fileDone(ticket: ticket, failure: FileFailure(error)))
+            let failure = FileFailure(error)
+            for ticket in tickets { answers.post(.fileDone(ticket: ticket, failure: failure)) }
         }
     }
 
@@ -222,7 +262,7 @@ struct FileStore: ~Copyable {
             answers.post(.fileDone(ticket: ticket, failure: failure))
             return
         }
-        answer(ticket) { store throws(SystemError) in
+        answer([ticket]) { store throws(SystemError) in
             do throws(SystemError) {
                 try Syscalls.sync(open.descriptor, path: open.path)
                 Syscalls.close(open.descriptor)

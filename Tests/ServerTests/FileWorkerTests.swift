@@ -32,6 +32,21 @@ private func answers(to jobs: [FileJob], lock: FileLock? = nil) throws -> [UInt6
         #expect(folder.names == ["nodes.conf"], "no temporary file stays")
     }
 
+    @Test func ofManyVersionsTheLastIsWrittenAndAllAreAnswered() throws {
+        let folder = Folder()
+        let path = folder / "nodes.conf"
+        let versions = (1...200).map { version in
+            FileJob.request(
+                .replace(
+                    name: path, contents: Array("\(version)".utf8), sync: version % 7 == 0,
+                    ticket: UInt64(version)))
+        }
+        let done = try answers(to: versions)
+        #expect(done.count == 200)
+        #expect(done.values.allSatisfy { $0 == nil })
+        #expect(folder.read("nodes.conf") == "200")
+    }
+
     @Test func aFileAppearsOnlyByItsCommit() throws {
         let folder = Folder()
         let path = folder.write("dump.rdb", "old")
