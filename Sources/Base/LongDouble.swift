@@ -15,7 +15,7 @@ public enum LongDoubleSum: Equatable {
     /// Room that any result fits into.
     public static let room = 5 * 1024
     /// Longer operands are not numbers, as in the reference.
-    private static let operandLimit = 256
+    private static let operandLimit = 5 * 1024
 
     /// Adds two decimal texts and writes the sum at `out`, which has `room` bytes.
     public static func of(

@@ -46,7 +46,7 @@ public struct CommandReport {
     /// The ten fields of COMMAND INFO, or null for a command that does not exist.
     public func info(_ command: UnsafeMutablePointer<Command>?) {
         guard let command else {
-            reply.nullArray()
+            reply.null()
             return
         }
         let about = declaration(command)

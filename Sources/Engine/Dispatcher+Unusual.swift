@@ -76,16 +76,18 @@ extension ExecutorPointer {
             close(session)
             return
         }
-        var shown = ""
-        for index in 1..<max(1, count) where shown.utf8.count < 128 {
-            let room = 128 - shown.utf8.count
+        var shown: [UInt8] = []
+        for index in 1..<max(1, count) where shown.count < 128 {
             let argument = arguments[index]
-            shown += "'\(argument[0..<min(argument.count, room)].string)' "
+            let room = min(argument.count, 128 - shown.count)
+            shown += [UInt8(ascii: "'")] + argument[0..<room].array + Array("' ".utf8)
         }
-        let shownName = name[0..<min(name.count, 128)].string
-        refuse(
-            nil, session,
-            "ERR unknown command '\(shownName)', with args beginning with: \(shown)")
+        let shownName = name[0..<min(name.count, 128)].array
+        if session.pointee.flags.contains(.multi) { session.pointee.flags.insert(.dirtyExec) }
+        writeError(
+            session,
+            Array("ERR unknown command '".utf8) + shownName
+                + Array("', with args beginning with: ".utf8) + shown)
         queueWrite(session)
     }
 

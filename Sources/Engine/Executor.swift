@@ -108,6 +108,8 @@ public struct Executor: ~Copyable {
     public var postponed = PointerList()
     public var pauseMode: PauseMode = .none
     public var pauseUntil: Instant = .start
+    /// A pause ended: the end of the iteration looks at what was postponed.
+    public var mayResume = false
     /// True while a hand-over or failover pauses writes, whatever CLIENT PAUSE says.
     public var internalPause = false
 

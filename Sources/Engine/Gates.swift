@@ -171,7 +171,12 @@ extension ExecutorPointer {
 
     /// Writes an error line and counts it.
     public func writeError(_ session: UnsafeMutablePointer<Session>, _ text: String) {
-        countError(text)
+        writeError(session, Array(text.utf8))
+    }
+
+    /// As above for text that repeats a client's bytes.
+    func writeError(_ session: UnsafeMutablePointer<Session>, _ text: [UInt8]) {
+        countError(String(decoding: text.prefix(64), as: UTF8.self))
         // Our primary is told nothing, nor is a client that wants no replies.
         guard session.pointee.flags.isDisjoint(with: [.fromPrimary, .replyOff]) else { return }
         let reply = ReplyWriter(session.pointee.output, version: session.pointee.protocolVersion)

@@ -143,7 +143,9 @@ public struct InfoReport {
         line("maxclients", executor.pointee.settings.maxClients)
         line("client_recent_max_input_buffer", largestInput)
         line("client_recent_max_output_buffer", largestOutput)
-        line("blocked_clients", executor.pointee.blocked.count)
+        line(
+            "blocked_clients",
+            executor.pointee.blocked.count + executor.pointee.postponed.count)
         line("tracking_clients", 0)
         line("clients_in_timeout_table", inTimeoutTable)
     }

@@ -24,16 +24,14 @@ extension ExecutorPointer {
         unpauseClients()
     }
 
-    /// Brings the alerts in line and runs what needs to wait no longer.
+    /// Brings the alerts in line. What needs to wait no longer runs at the end of the iteration,
+    /// when whatever ended the pause (a new owner of the slots, say) is in force.
     private func refreshPause() {
-        let before = pointee.alerts
+        pointee.mayResume = true
         pointee.alerts.subtract([.pausedAll, .pausedWrites])
         if pointee.pauseMode == .all { pointee.alerts.insert(.pausedAll) }
         if pointee.pauseMode != .none || pointee.internalPause {
             pointee.alerts.insert(.pausedWrites)
         }
-        let isLighter =
-            !before.intersection([.pausedAll, .pausedWrites]).isSubset(of: pointee.alerts)
-        if isLighter { resumePostponed() }
     }
 }

@@ -14,7 +14,13 @@ extension NodePointer {
         // (2) The cluster state is written before anything that rests on it may leave; syncs are
         // awaited elsewhere, messages that need them are held back.
         if !pointee.requests.files.isEmpty { performFiles(&shell) }
-        // (3) Waiters that became ready get their replies into this iteration's writes.
+        // (3) Commands that waited for the end of a pause run now that its cause is settled: when a
+        // failover ended it, the slots' new owner is known. Waiters that became ready get their
+        // replies into this iteration's writes.
+        if executor.pointee.mayResume {
+            executor.pointee.mayResume = false
+            executor.resumePostponed()
+        }
         if !pointee.waiters.isEmpty {
             if pointee.replicaSessions.count > 0 { advanceWaiters() }
         }
@@ -56,7 +62,8 @@ extension NodePointer {
     }
 
     private var hasRequests: Bool {
-        !pointee.requests.links.isEmpty || !pointee.requests.files.isEmpty
+        executor.pointee.mayResume
+            || !pointee.requests.links.isEmpty || !pointee.requests.files.isEmpty
             || !pointee.requests.process.isEmpty || !pointee.requests.log.isEmpty
             || !executor.pointee.pendingWrites.isEmpty || !executor.pointee.closing.isEmpty
     }

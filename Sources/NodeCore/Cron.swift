@@ -81,8 +81,8 @@ extension NodePointer {
             return
         }
         executor.pointee.pauseMode = .none
+        executor.pointee.mayResume = true
         updateAlerts()
-        if !executor.pointee.internalPause { executor.resumePostponed() }
     }
 
     /// Deletes what has expired, earliest first, at most `limit` keys. Returns whether it was cut

@@ -270,7 +270,7 @@ extension NodePointer {
             updateAlerts()
         }
         answerMigration(job, outcome)
-        if job.locksKeys { executor.resumePostponed() }
+        if job.locksKeys { executor.pointee.mayResume = true }
     }
 
     /// This node follows another now: its keys are that one's, and nothing is deleted here.

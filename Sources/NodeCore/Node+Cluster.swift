@@ -175,7 +175,7 @@ extension NodePointer {
     /// Holds the clients' writes for a hand-over, or lets them go.
     func setInternalPause(_ paused: Bool) {
         executor.pointee.internalPause = paused
+        executor.pointee.mayResume = true
         updateAlerts()
-        if !paused, executor.pointee.pauseMode == .none { executor.resumePostponed() }
     }
 }

@@ -74,9 +74,13 @@ extension ReplyWriter {
     /// As above; line ends inside `text` become spaces, for they would break the protocol.
     @inline(never)
     @_disfavoredOverload
-    public func error(_ text: String) {
+    public func error(_ text: String) { error(Array(text.utf8)) }
+
+    /// As above for text that repeats a client's bytes, which need not be UTF-8.
+    @inline(never)
+    public func error(_ text: [UInt8]) {
         out.pointee.append(UInt8(ascii: "-"))
-        for byte in text.utf8 {
+        for byte in text {
             out.pointee.append(byte == 13 || byte == 10 ? 32 : byte)
         }
         out.pointee.append("\r\n")

@@ -37,7 +37,8 @@ public enum InlineWords {
         var at = 0
         while true {
             while at < count, isSpace(line[at]) { at += 1 }
-            guard at < count else { return true }
+            // A zero byte ends the line, as it ends the reference's strings.
+            guard at < count, line[at] != 0 else { return true }
             let start = at
             var write = at
             guard word(line, count, &at, &write) else { return false }

@@ -411,7 +411,6 @@ public struct PrimaryState: Sendable {
         at now: Instant,
         into effects: inout [PrimaryEffect]
     ) {
-        startDueSnapshot(at: now, into: &effects)
         if now - lastPing >= config.pingPeriod {
             lastPing = now
             if !replicas.isEmpty, !isReplica, !isPaused { effects.append(.feedPing) }
@@ -422,6 +421,8 @@ public struct PrimaryState: Sendable {
                 effects.append(.send(session: record.session, [UInt8(ascii: "\n")]))
             }
         }
+        // After the newlines: whoever gets a snapshot now must hear nothing else before it.
+        startDueSnapshot(at: now, into: &effects)
         dropSilentReplicas(at: now, into: &effects)
         if !isReplica { freeIdleBacklog(&history, &prng, at: now, into: &effects) }
         checkInvariants()

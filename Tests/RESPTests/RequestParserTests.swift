@@ -57,6 +57,7 @@ private func parse(_ text: String, step: Int = .max) -> [[String]] {
         #expect(parse("\r\n\n PING\n") == [["PING"]])
         #expect(parse("echo 'it\\'s'\n") == [["echo", "it's"]])
         #expect(parse("echo \"\" ''\n") == [["echo", "", ""]])
+        #expect(parse("GET\0k\r\n\0\n") == [["GET"]])
     }
 
     @Test(arguments: [1, 2, 3, 5, 7, 11])

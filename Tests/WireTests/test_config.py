@@ -293,7 +293,10 @@ class RefusalTests(WireTest):
                         stdin=subprocess.DEVNULL,
                     )
                     text = done.stderr.decode("utf-8", "replace")
-                    replies.append((done.returncode, re.sub(r"\(Redis [\d.]+\)", "", text)))
+                    text = re.sub(r"\(Redis [\d.]+\)", "", text)
+                    # The line: the reference counts it in a text that nobody wrote.
+                    text = re.sub(r"at line \d+( \(.*\))?", "at a line", text)
+                    replies.append((done.returncode, text))
                 self.assertEqual(replies[0], replies[1])
 
 
