@@ -66,6 +66,22 @@ def show(command):
     return " ".join(words)
 
 
+def difference(ours, reference, around=70):
+    """The two values from shortly before the place where they part."""
+    ours, reference = (x if isinstance(x, bytes) else repr(x) for x in (ours, reference))
+    at = next(
+        (i for i, (a, b) in enumerate(zip(ours, reference)) if a != b),
+        min(len(ours), len(reference)),
+    )
+    begin = max(0, at - around)
+    return "\n      ours:      %s%r\n      reference: %s%r" % (
+        "…" if begin else "",
+        ours[begin : at + around],
+        "…" if begin else "",
+        reference[begin : at + around],
+    )
+
+
 def start_pair(test, ours, reference, **directives):
     """Two fresh servers that end with the test."""
     pair = []

@@ -1,7 +1,7 @@
 """COMMAND, COMMAND INFO and COMMAND DOCS equal the reference's, for the commands that we have."""
 
 # cost: 5
-from differential import start_pair
+from differential import difference, start_pair
 from harness import OURS, REDIS, ReplyError, WireTest, needs_redis
 
 
@@ -55,9 +55,7 @@ class CommandTableTests(WireTest):
                 theirs[9] = {k: v for k, v in theirs[9].items() if k in mine[9]}
                 mine[9] = {k: v for k, v in mine[9].items() if k in theirs[9]}
                 if mine != theirs:
-                    differing.append(
-                        "%s\n      ours:      %r\n      reference: %r" % (name, mine, theirs)
-                    )
+                    differing.append(name + difference(mine, theirs))
             self.assertFalse(
                 differing, "%d differ:\n    %s" % (len(differing), "\n    ".join(differing[:20]))
             )
@@ -71,9 +69,7 @@ class CommandTableTests(WireTest):
                 for key in set(mine) | set(theirs):
                     only_shared_subcommands(mine.get(key), theirs.get(key))
                 if mine != theirs:
-                    differing.append(
-                        "%s\n      ours:      %r\n      reference: %r" % (name, mine, theirs)
-                    )
+                    differing.append(name + difference(mine, theirs))
             self.assertFalse(
                 differing, "%d differ:\n    %s" % (len(differing), "\n    ".join(differing[:20]))
             )
@@ -145,7 +141,7 @@ def documents(reply):
     """COMMAND DOCS as nested dictionaries in either protocol."""
     if isinstance(reply, list):
         reply = dict(zip(reply[::2], reply[1::2]))
-    return {name: document(body) for name, body in reply.items()}
+    return {name: document(body) for name, body in sorted(reply.items())}
 
 
 def document(body):
@@ -164,4 +160,4 @@ def only_shared_subcommands(mine, theirs):
         return
     shared = set(mine[b"subcommands"]) & set(theirs[b"subcommands"])
     for side in (mine, theirs):
-        side[b"subcommands"] = {k: side[b"subcommands"][k] for k in shared}
+        side[b"subcommands"] = {k: side[b"subcommands"][k] for k in sorted(shared)}

@@ -1,7 +1,7 @@
 """Error texts: every command with wrong numbers of arguments, and what options may not say."""
 
 # cost: 10
-from differential import Pair, show, start_pair
+from differential import Pair, difference, show, start_pair
 from harness import OURS, REDIS, WireTest, needs_redis
 
 # Commands that block, change the connection, end the server or say something about its inside.
@@ -283,10 +283,7 @@ class ErrorTextTests(WireTest):
         for command in commands:
             ours, reference = self.pair.both(*command)
             if ours != reference:
-                differing.append(
-                    "%s\n      ours:      %r\n      reference: %r"
-                    % (show(command), ours[:400], reference[:400])
-                )
+                differing.append(show(command) + difference(ours, reference))
         if differing:
             self.fail(
                 "%d of %d replies differ:\n    %s"
