@@ -72,7 +72,9 @@ let package = Package(
         .testTarget(name: "BaseTests", dependencies: ["Base"], swiftSettings: strict),
         .testTarget(name: "HashSlotsTests", dependencies: ["HashSlots"], swiftSettings: strict),
         .testTarget(name: "RESPTests", dependencies: ["RESP"], swiftSettings: strict),
-        .testTarget(name: "StorageTests", dependencies: ["Storage"], swiftSettings: strict),
+        .testTarget(
+            name: "StorageTests", dependencies: ["Storage", "HashSlots", "Base"],
+            swiftSettings: strict),
         .testTarget(
             name: "PersistenceTests", dependencies: ["Persistence", "Storage"],
             swiftSettings: strict),
@@ -87,6 +89,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "SimulatorTests", dependencies: ["Simulator", "Base"], swiftSettings: strict),
+        .testTarget(
+            name: "BudgetTests",
+            dependencies: ["CLinux", "NodeCore", "Engine", "Storage", "RESP", "Base"],
+            swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
 )

@@ -93,7 +93,13 @@ public struct Call {
         {
             return cached
         }
-        return keyspace.key(self[index], database: database)
+        return hashedKey(index)
+    }
+
+    /// Apart, so that each handler does not contain the hash that it hardly ever needs.
+    @inline(never)
+    private func hashedKey(_ index: Int) -> KeyRef {
+        keyspace.key(self[index], database: database)
     }
 
     /// The live entry of `key` for reading: an expired one is gone (deleted on a primary, hidden

@@ -8,7 +8,7 @@ import RESP
 import Storage
 
 /// One parsed command of a batch.
-struct ParsedCommand {
+package struct ParsedCommand {
     var command: UnsafeMutablePointer<Command>?
     var firstArgument: Int
     var argumentCount: Int
@@ -141,6 +141,7 @@ extension ExecutorPointer {
                 return .answered
             }
             command = sub
+            parsed.pointee.key = firstKey(command, arguments, count, session)
         }
         let arity = Int(command.pointee.arity)
         if _slowPath(arity >= 0 ? count != arity : count < 0 &- arity) {
@@ -154,19 +155,17 @@ extension ExecutorPointer {
         {
             return runUnusual(command, arguments, count, session, parsed.pointee.key)
         }
-        if command.pointee.flags.contains(.touchesKeys), pointee.routing != nil {
-            let key = parsed.pointee.key ?? firstKey(command, arguments, count, session)
-            guard servesKeys(command, arguments, count, session, firstKey: key) else {
-                return .answered
-            }
-            call(command, arguments, count, session, key)
-            return .run
+        if command.pointee.flags.contains(.touchesKeys),
+            !servesKeys(command, arguments, count, session, firstKey: parsed.pointee.key)
+        {
+            return .answered
         }
         call(command, arguments, count, session, parsed.pointee.key)
         return .run
     }
 
-    @inline(__always)
+    /// The first key of a subcommand, which the container's record does not tell.
+    @inline(never)
     private func firstKey(
         _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
         _ session: UnsafeMutablePointer<Session>
@@ -210,7 +209,7 @@ extension ExecutorPointer {
         } else if _slowPath(!pointee.rewrite.pointee.isEmpty) {
             pointee.rewrite.pointee.removeAll()
         }
-        if _slowPath(output.pointee.count > replyStart) {
+        if _fastPath(output.pointee.count > replyStart) {
             noteReply(command, session, output, replyStart)
         }
     }

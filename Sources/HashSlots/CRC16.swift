@@ -45,7 +45,7 @@ public func crc16(_ bytes: Span<UInt8>, _ range: Range<Int>) -> UInt16 {
 
 /// The CRC of what `crc` is the CRC of, with one more byte.
 @inline(__always)
-func crc16(_ crc: UInt16, _ byte: UInt8) -> UInt16 {
+public func crc16(_ crc: UInt16, _ byte: UInt8) -> UInt16 {
     let index = UInt8(truncatingIfNeeded: crc &>> 8) ^ byte
     return (crc &<< 8) ^ table[Int(index)]
 }

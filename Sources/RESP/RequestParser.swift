@@ -174,7 +174,7 @@ public struct RequestParser {
     ) -> ParseResult {
         let base = self.base
         let end = self.end
-        let line = number(position &+ 1)
+        let line = RequestParser.number(base, position &+ 1, end)
         guard line.result == .command else {
             if line.result == .incomplete { return lineIncomplete(position, .bigMultibulkCount) }
             return fail(.invalidMultibulkLength)
@@ -238,7 +238,7 @@ public struct RequestParser {
         guard base[start] == UInt8(ascii: "$") else {
             return NumberLine(fail(.expectedDollar(base[start])))
         }
-        let line = number(start &+ 1)
+        let line = RequestParser.number(base, start &+ 1, end)
         if line.result == .incomplete {
             if lineIncomplete(start, .bigBulkCount) == .failed { return NumberLine(.failed) }
             needed = max(start &- position &+ remaining &* 5, end &- position &+ 1)
@@ -303,7 +303,9 @@ public struct RequestParser {
 
     /// The number from `start` to the next `\r\n`; `.failed` when it is none.
     @inline(__always)
-    private func number(_ start: Int) -> NumberLine {
+    private static func number(
+        _ base: UnsafeMutablePointer<UInt8>, _ start: Int, _ end: Int
+    ) -> NumberLine {
         // The usual case: one or two digits and the line's end, all there.
         if _fastPath(end &- start >= 4) {
             let first = base[start] &- 48
@@ -315,11 +317,13 @@ public struct RequestParser {
                 return NumberLine(Int(first) &* 10 &+ Int(second), next: start &+ 4)
             }
         }
-        return longNumber(start)
+        return longNumber(base, start, end)
     }
 
     @inline(never)
-    private func longNumber(_ start: Int) -> NumberLine {
+    private static func longNumber(
+        _ base: UnsafeMutablePointer<UInt8>, _ start: Int, _ end: Int
+    ) -> NumberLine {
         var at = start
         while at < end, base[at] != 13 { at &+= 1 }
         guard at &+ 1 < end else { return NumberLine(.incomplete) }

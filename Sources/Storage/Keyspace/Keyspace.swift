@@ -11,6 +11,7 @@ import HashSlots
 struct KeyspaceState {
     var memory: Memory
     var sipKey: SipKey
+    let slotHash = SlotHash()
     var isSlotted: Bool
     var databaseCount: Int
     var databases: UnsafeMutablePointer<DatabasePointer>
@@ -84,6 +85,7 @@ public struct Keyspace {
         state.pointee.types.deallocate()
         state.pointee.evictionPool.deallocate()
         memory.destroy()
+        state.pointee.slotHash.destroy()
         state.deinitialize(count: 1)
         state.deallocate()
     }
@@ -121,7 +123,7 @@ public struct Keyspace {
     @inline(__always)
     public func key(_ bytes: Bytes, database: Int) -> KeyRef {
         let isSlotted = state.pointee.isSlotted && database == 0
-        let slot = isSlotted ? bytes.withSpan { Slot(key: $0).index } : 0
+        let slot = isSlotted ? state.pointee.slotHash.slot(of: bytes) : 0
         return key(bytes, database: database, slot: slot)
     }
 

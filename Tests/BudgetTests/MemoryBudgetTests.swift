@@ -1,0 +1,87 @@
+// What commands may cost in memory: once a session is warm, reading and overwriting keys takes no
+// memory from the C library and none from the keyspace. Run in a process of its own, because the
+// C library counts for the whole process.
+import Base
+import CLinux
+import Engine
+import Glibc
+import NodeCore
+import Storage
+import Testing
+
+/// A node with one client, both without sockets.
+private struct LoneClient {
+    let node: NodePointer
+    let session: UnsafeMutablePointer<Session>
+
+    init?(cluster: Bool) {
+        var settings = Settings()
+        settings.clusterEnabled = cluster
+        let now = Now(
+            instant: Instant(microseconds: 1_000_000),
+            wall: WallTime(milliseconds: 1_700_000_000_000))
+        node = NodePointer.make(settings: settings, now: now, seed: 1, sipKey: SipKey(1, 2))
+        guard
+            case .session(let session) = node.acceptClient(
+                peer: "127.0.0.1:50000", local: "127.0.0.1:6379", unixSocket: false)
+        else { return nil }
+        self.session = session
+    }
+
+    /// Runs a pipeline and throws its replies away; false when one of them is an error.
+    func run(_ pipeline: [UInt8]) -> Bool {
+        pipeline.withBytes { session.pointee.input.pointee.append($0) }
+        node.clientReadable(session)
+        let replies = session.pointee.output.pointee.bytes
+        let isFine = !replies.isEmpty && replies[0] != UInt8(ascii: "-")
+        session.pointee.output.pointee.removeAll()
+        return isFine
+    }
+}
+
+/// 100 times the same command on different keys.
+private func pipeline(_ words: [String]) -> [UInt8] {
+    var bytes: [UInt8] = []
+    for number in 100..<200 {
+        bytes += Array("*\(words.count)\r\n".utf8)
+        for word in words {
+            let text = word == "KEY" ? "key:\(number)" : word
+            bytes += Array("$\(text.utf8.count)\r\n\(text)\r\n".utf8)
+        }
+    }
+    return bytes
+}
+
+private func keepsNothing(_ words: [String]) -> Bool {
+    guard let client = LoneClient(cluster: false) else { return false }
+    // A number of many digits, so that no reply grows longer while it is counted up.
+    let start = words[0] == "INCR" ? "1000000" : "a value"
+    let work = pipeline(words)
+    guard client.run(pipeline(["SET", "KEY", start])), client.run(work), client.run(work)
+    else { return false }
+    let memory = client.node.pointee.executor.pointee.keyspace.memory
+    let used = memory.used
+    let heap = clinux_live_heap()
+    for _ in 0..<100 where !client.run(work) { return false }
+    return memory.used == used && clinux_live_heap() == heap
+}
+
+@Suite struct MemoryBudgetTests {
+    @Test func readingTakesNoMemory() async {
+        await #expect(processExitsWith: .success) {
+            exit(keepsNothing(["GET", "KEY"]) ? EXIT_SUCCESS : EXIT_FAILURE)
+        }
+    }
+
+    @Test func overwritingTakesNoMemory() async {
+        await #expect(processExitsWith: .success) {
+            exit(keepsNothing(["SET", "KEY", "another"]) ? EXIT_SUCCESS : EXIT_FAILURE)
+        }
+    }
+
+    @Test func countingTakesNoMemory() async {
+        await #expect(processExitsWith: .success) {
+            exit(keepsNothing(["INCR", "KEY"]) ? EXIT_SUCCESS : EXIT_FAILURE)
+        }
+    }
+}
