@@ -56,7 +56,10 @@ extension NodePointer {
         for event in effects.log where event.level >= settings.logLevel {
             pointee.requests.log.append(LogLine(event.level, event.text))
         }
-        for action in effects.local { carryOut(action) }
+        // A pause ends last: what waited must meet the role and the routing that this step decided,
+        // or a primary that was just replaced would carry out one more write.
+        for action in effects.local where action != .unpauseWrites { carryOut(action) }
+        if effects.local.contains(.unpauseWrites) { carryOut(.unpauseWrites) }
         if let state = effects.state { persist(state) }
         for link in effects.close { closeLink(link) }
         for request in effects.connect {
