@@ -191,7 +191,9 @@ extension ClusterState {
 
     /// Sends to `node` over our link to it, if that is up.
     mutating func send(_ type: BusMessageType, _ body: BusBody, to node: NodeHandle) {
-        guard !emptyStart.isWaiting, let link = openLink(of: node) else { return }
+        guard !emptyStart.isWaiting || type == .authAck, let link = openLink(of: node) else {
+            return
+        }
         send(BusMessage(header: header(type), body: body), on: link)
     }
 

@@ -27,7 +27,9 @@ extension ClusterState {
     }
 
     private func denial(for candidate: NodeHandle, _ header: BusHeader) -> VoteDenial? {
-        guard me.isVoting, !emptyStart.isWaiting else { return .notEntitled }
+        // A primary without its data votes: its promises are in nodes.conf, and when several
+        // primaries lost theirs at once, their replicas need these votes.
+        guard me.isVoting else { return .notEntitled }
         if header.currentEpoch < currentEpoch {
             return .staleEpoch(request: header.currentEpoch, current: currentEpoch)
         }
