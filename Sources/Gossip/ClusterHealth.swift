@@ -69,7 +69,7 @@ extension ClusterState {
             shouldBeUp = false
             health.minorityTime = now.instant
         }
-        if emptyStart.isWaiting { shouldBeUp = false }
+        if emptyStart.isWaiting || emptyStart.isComparing { shouldBeUp = false }
         guard shouldBeUp != wasUp else { return }
         if shouldBeUp, me.isPrimary, let minority = health.minorityTime,
             now.instant - minority < rejoinDelay

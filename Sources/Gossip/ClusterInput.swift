@@ -45,6 +45,8 @@ public struct LocalFacts: Sendable, Equatable {
     public var hasData = false
     /// The process came up without the data that its role promises (nothing on disk).
     public var startedEmpty = false
+    /// The replication offset of the data that the process came up with; nil when unknown.
+    public var startOffset: Int64?
 
     public init() {}
 }

@@ -17,6 +17,10 @@
 // It also ends when there is nothing to protect: every replica was heard, and none holds data; or,
 // after `cluster-empty-primary-wait`, none that was heard holds any (one that was not heard may be
 // gone for good). While a replica with data lives it never ends by itself.
+//
+// A primary that comes back with an old snapshot is in the same position as soon as one of its
+// replicas is known to be ahead of it. Until all were heard, or the shortest wait is over, it
+// serves nobody and no replica, but plays no tricks on the bus.
 // `cluster-allow-empty-primary-restart` turns all this off.
 import Base
 import HashSlots
@@ -25,6 +29,8 @@ struct EmptyStart: Sendable {
     static let shortestWait = Milliseconds(1500)
 
     var isWaiting = false
+    /// Came back with data: asks the replicas whether they have more.
+    var isComparing = false
     var since = Instant.start
     var nextReport = Instant.start
     /// The question is put once in the life of a process.
@@ -40,18 +46,44 @@ extension ClusterState {
         if manual.primaryOffset != nil, !manual.canStart { todo.insert(.manualFailover) }
         guard !emptyStart.isDecided, !facts.isLoading else { return }
         emptyStart.isDecided = true
-        guard facts.startedEmpty, !facts.hasData, !config.allowsEmptyPrimaryRestart, me.isPrimary,
-            !me.slots.isEmpty, nodes.count > 1
+        guard !config.allowsEmptyPrimaryRestart, me.isPrimary, !me.slots.isEmpty, nodes.count > 1
         else { return }
-        emptyStart.isWaiting = true
         emptyStart.since = now.instant
+        if facts.startedEmpty, !facts.hasData {
+            beginWaiting()
+        } else if facts.startOffset != nil {
+            emptyStart.isComparing = true
+            act(.refuseReplicas(true))
+        }
+    }
+
+    private mutating func beginWaiting() {
+        emptyStart.isComparing = false
+        emptyStart.isWaiting = true
         emptyStart.nextReport = now.instant + Milliseconds(10000)
         log(.warning, .emptyStart(replicas: me.replicas.count))
         act(.refuseReplicas(true))
         todo.insert(.updateState)
     }
 
+    /// Whether a replica that was heard holds more than this process came up with.
+    private var isReplicaAhead: Bool {
+        let mine = facts.startOffset ?? 0
+        return me.replicas.contains { nodes[$0].wasHeard && nodes[$0].offset > mine }
+    }
+
+    private mutating func compareWithReplicas() {
+        guard emptyStart.isComparing else { return }
+        if me.isPrimary, !me.slots.isEmpty, isReplicaAhead { return beginWaiting() }
+        let isOver = now.instant - emptyStart.since >= EmptyStart.shortestWait
+        guard !me.isPrimary || me.slots.isEmpty || isOver else { return }
+        emptyStart.isComparing = false
+        act(.refuseReplicas(false))
+        todo.insert(.updateState)
+    }
+
     mutating func advanceEmptyStart() {
+        compareWithReplicas()
         guard emptyStart.isWaiting else { return }
         if let reason = reasonToStopWaiting { return endEmptyStart(reason) }
         if now.instant >= emptyStart.nextReport {
@@ -71,8 +103,7 @@ extension ClusterState {
         if waited < EmptyStart.shortestWait { return nil }
         if me.replicas.isEmpty { return "there are no replicas" }
         let heard = me.replicas.filter { nodes[$0].wasHeard }
-        let isDataKnown = heard.contains { nodes[$0].offset > 0 }
-        if isDataKnown { return nil }
+        if isReplicaAhead { return nil }
         if heard.count == me.replicas.count { return "no replica holds data" }
         if waited > config.emptyPrimaryWait {
             return "no replica with data was heard"

@@ -21,6 +21,9 @@ struct Loader: ~Copyable {
     var total: Int64 = 0
     var started: Instant = .start
     var streamDatabase: Int32 = 0
+    /// Where the file's data stands in a replication history, as far as it says.
+    var savedID: ReplicationID?
+    var savedOffset: Int64?
     /// A key space whose place was taken; freed in slices.
     var retired: Keyspace?
 
@@ -47,6 +50,8 @@ extension NodePointer {
         pointee.loader.total = totalBytes
         pointee.loader.keys = 0
         pointee.loader.expired = 0
+        pointee.loader.savedID = nil
+        pointee.loader.savedOffset = nil
         updateAlerts()
     }
 
@@ -68,11 +73,29 @@ extension NodePointer {
         pointee.loader.isBlocking = false
         pointee.persistence.loadedKeys = pointee.loader.keys
         pointee.persistence.expiredAtLoad = pointee.loader.expired
+        resumeSavedHistory()
         log(
             .notice,
             "Done loading RDB, keys loaded: \(pointee.loader.keys), keys expired: "
                 + "\(pointee.loader.expired).")
         updateAlerts()
+    }
+
+    /// A primary goes on counting where its file ends. Replicas that are exactly there continue,
+    /// unless keys expired while it was down: they would not hear of it. In a cluster the offset
+    /// tells whether a replica holds more than the file.
+    private func resumeSavedHistory() {
+        guard !isReplica, settings.replicaOf == nil, let id = pointee.loader.savedID,
+            let offset = pointee.loader.savedOffset, pointee.history.backlog == nil
+        else { return }
+        pointee.history = ReplicationHistory(
+            id: pointee.loader.expired == 0 ? id : .random(&executor.pointee.prng), offset: offset)
+        pointee.history.createBacklog(capacity: Int64(settings.backlogSize))
+        executor.pointee.backlog.pointee.reset(to: offset)
+        executor.pointee.feedsBacklog = true
+        executor.pointee.streamDatabase = -1
+        let line = pointee.history.shift(to: .random(&executor.pointee.prng))
+        log(line.level, line.text)
     }
 
     // MARK: A primary's copy
@@ -165,6 +188,10 @@ extension NodePointer {
                     database < Int64(settings.databases)
                 {
                     pointee.loader.streamDatabase = Int32(database)
+                }
+                if name == "repl-id" { pointee.loader.savedID = ReplicationID(value.string) }
+                if name == "repl-offset", let offset = value.decimal, offset >= 0 {
+                    pointee.loader.savedOffset = offset
                 }
             case .selectDatabase(let database): pointee.loader.database = database
             case .resize: break

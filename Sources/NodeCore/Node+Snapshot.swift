@@ -104,7 +104,8 @@ extension NodePointer {
             serverVersion: "\(Product.redisVersion)", createdAt: now.wall.seconds,
             usedMemory: Int64(executor.pointee.keyspace.memory.used),
             replication: RDBInfo.ReplicationPoint(
-                streamDatabase: 0, replicationID: pointee.history.id.text,
+                streamDatabase: Int(Swift.max(0, executor.pointee.streamDatabase)),
+                replicationID: pointee.history.id.text,
                 offset: pointee.history.offset))
     }
 
@@ -278,6 +279,8 @@ extension NodePointer {
         pointee.snapshot.nextFile += 1
         let name = settings.dbFilename
         pointee.snapshot.target = .file(number: number, name: name)
+        // The file names the offset that its data stands for.
+        noteStream()
         guard beginWalk() else { unreachable("two snapshot walks at once") }
         pointee.snapshot.unwritten = 0
         pointee.snapshot.sinceCheckpoint = 0

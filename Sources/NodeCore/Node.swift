@@ -226,6 +226,7 @@ extension NodePointer {
         if pointee.cluster != nil {
             pointee.clusterFacts.startedEmpty =
                 executor.pointee.keyspace.count(database: 0) == 0
+            pointee.clusterFacts.startOffset = pointee.history.offset
             refreshClusterFacts(force: true)
             stepCluster(.dataLoaded(slotsWithKeys: slotsWithKeys()))
         } else if let primary = settings.replicaOf {
