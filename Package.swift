@@ -63,7 +63,8 @@ let package = Package(
         .target(
             name: "Simulator",
             dependencies: [
-                "Base", "HashSlots", "RESP", "Gossip", "Replication", "Engine", "NodeCore",
+                "Base", "HashSlots", "RESP", "Storage", "Gossip", "Replication", "Engine",
+                "NodeCore",
             ],
             swiftSettings: strict),
         .executableTarget(name: "ClusterNode", dependencies: ["Server"], swiftSettings: strict),

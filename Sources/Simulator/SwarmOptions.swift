@@ -1,0 +1,158 @@
+// What one run looks like: every seed draws its own mixture, because faults that are all likely at
+// once hide each other. A few seeds have a narrow mixture on purpose: there the checkers may demand
+// more (no acknowledged write lost at all).
+import Base
+import Engine
+
+/// What may happen in a run.
+public enum FaultKind: Int, CaseIterable, Sendable {
+    /// kill -9, restarted with what the disk has.
+    case crash
+    /// kill -9, and the snapshot file is gone.
+    case crashLosingData
+    case powerCut
+    case partition
+    case oneWayCut
+    case clog
+    case resets
+    case pause
+    case clockJump
+    case slowDisk
+    case fullDisk
+    case orderlyStop
+    case manualFailover
+    case forcedFailover
+    case takeover
+    case save
+    case moveSlot
+}
+
+/// How demanding the checkers are about acknowledged writes.
+public enum Profile: Int, CaseIterable, Sendable {
+    /// Nothing goes wrong.
+    case calm
+    /// Nodes are stopped and started by the book, one at a time, while the cluster is whole.
+    case orderly
+    /// Processes are killed one at a time, while the cluster is whole.
+    case kills
+    /// Anything.
+    case storm
+
+    /// Whether no acknowledged write may be lost.
+    var losesNothing: Bool { self != .storm }
+}
+
+public struct SwarmOptions: CustomStringConvertible {
+    public var profile = Profile.storm
+    public var primaries = 3
+    public var replicas = 3
+    public var clients = 4
+    /// Hash tags that all clients write under: each stands for a slot.
+    public var tags = 8
+    public var nodeTimeout = 1000
+    public var settings = Settings()
+    public var baseDelay: Int64 = 100
+    public var jitter: Int64 = 200
+    /// Parts in a million that a clock may be off.
+    public var largestDrift: Int64 = 100
+    /// Mean pause of a client between two requests.
+    public var thinkTime: Int64 = 30_000
+    /// Kinds that this run draws from.
+    public var kinds: [FaultKind] = []
+    /// Mean time between two faults, and how long one lasts at most.
+    public var faultInterval: Int64 = 2_000_000
+    public var longestFault: Int64 = 5_000_000
+    /// Processes that may be down at the same time.
+    public var largestOutage = 1
+    public var safetyTime: Int64 = 40_000_000
+    /// The whole must be well within this time after the last fault.
+    public var livenessBound: Int64 = 60_000_000
+
+    public var nodes: Int { primaries + replicas }
+
+    public init() {}
+
+    /// The mixture of a seed. `nodes` fixes the size of the cluster, `seconds` the safety phase.
+    public init(
+        seed: UInt64, nodes: Int? = nil, seconds: Int? = nil, profile wanted: Profile? = nil
+    ) {
+        var prng = Prng(seed: seed &* 0x9E37_79B9_7F4A_7C15 &+ 17)
+        switch prng.below(20) {
+        case 0: profile = .calm
+        case 1, 2: profile = .orderly
+        case 3, 4: profile = .kills
+        default: profile = .storm
+        }
+        if let wanted { profile = wanted }
+        chooseShape(&prng, nodes)
+        chooseSettings(&prng)
+        chooseWorld(&prng)
+        chooseFaults(&prng)
+        if let seconds { safetyTime = Int64(seconds) * 1_000_000 }
+    }
+
+    private mutating func chooseShape(_ prng: inout Prng, _ nodes: Int?) {
+        let total = nodes ?? 6
+        primaries = max(1, (total + 1) / 2)
+        if total > 6, prng.chance(1, in: 2) { primaries = max(3, total / 3) }
+        replicas = total - primaries
+        clients = 2 + prng.below(5)
+        tags = 3 + prng.below(10)
+    }
+
+    private mutating func chooseSettings(_ prng: inout Prng) {
+        nodeTimeout = [500, 800, 1000, 1500, 2000][prng.below(5)]
+        settings.clusterEnabled = true
+        settings.clusterNodeTimeout = nodeTimeout
+        settings.clusterPingInterval = [0, 100, 500, 1000][prng.below(4)]
+        settings.clusterReplicaValidityFactor = [10, 10, 0, 2][prng.below(4)]
+        settings.clusterRequireFullCoverage = prng.chance(1, in: 2)
+        settings.clusterAllowReadsWhenDown = prng.chance(1, in: 3)
+        settings.clusterAllowReplicaMigration = prng.chance(2, in: 3)
+        settings.clusterMigrationBarrier = 1
+        settings.minReplicasToWrite = profile == .storm && prng.chance(1, in: 8) ? 1 : 0
+        settings.minReplicasMaxLag = 10
+        settings.backlogSize = [16 << 10, 64 << 10, 1 << 20][prng.below(3)]
+        settings.backlogTTL = prng.chance(1, in: 4) ? 5 : 3600
+        settings.disklessSyncDelay = prng.below(2)
+        settings.disklessSync = prng.chance(1, in: 2)
+        settings.replicationTimeout = 2 + prng.below(9)
+        settings.replicationPingPeriod = 1
+        settings.shutdownTimeout = 2 + prng.below(9)
+        settings.savePoints = prng.chance(1, in: 2) ? [] : [(1 + prng.below(10), 1)]
+        settings.databases = 1
+        settings.protectedMode = false
+        settings.logLevel = .notice
+        settings.hz = [10, 10, 50][prng.below(3)]
+    }
+
+    private mutating func chooseWorld(_ prng: inout Prng) {
+        baseDelay = [50, 200, 1000, 5000][prng.below(4)]
+        jitter = [20, 500, 5000, 20_000][prng.below(4)]
+        largestDrift = [0, 50, 500][prng.below(3)]
+        thinkTime = [10_000, 30_000, 100_000][prng.below(3)]
+        safetyTime = [20_000_000, 40_000_000, 60_000_000][prng.below(3)]
+    }
+
+    private mutating func chooseFaults(_ prng: inout Prng) {
+        faultInterval = [500_000, 2_000_000, 5_000_000][prng.below(3)]
+        longestFault = [500_000, 3_000_000, 8_000_000][prng.below(3)]
+        largestOutage = [1, 1, 2, nodes][prng.below(4)]
+        switch profile {
+        case .calm: kinds = []
+        case .orderly: kinds = [.orderlyStop]
+        case .kills: kinds = [.crash]
+        case .storm:
+            for kind in FaultKind.allCases where prng.chance(1, in: 2) { kinds.append(kind) }
+            if kinds.isEmpty { kinds = [.crash, .partition] }
+        }
+        if profile != .storm { largestOutage = 1 }
+    }
+
+    public var description: String {
+        let faults = kinds.map { "\($0)" }.joined(separator: " ")
+        return "\(profile), \(primaries)+\(replicas) nodes, \(clients) clients, node timeout "
+            + "\(nodeTimeout) ms, faults every \(faultInterval / 1000) ms up to "
+            + "\(longestFault / 1000) ms: \(faults.isEmpty ? "none" : faults)"
+    }
+}
