@@ -81,9 +81,13 @@ extension ClusterState {
 
     /// Why this replica's data is no fit base for a primary.
     private var dataObstacle: FailoverObstacle? {
-        if facts.isLoading || (facts.startedEmpty && facts.primaryContact == nil) { return .noData }
+        if facts.isLoading { return .noData }
+        // Neither its own nor a primary's: nothing that anybody wrote ever got here.
+        let hasNeverHadData = facts.startedEmpty && !facts.hasData
+            && facts.primaryContact == nil && health.demotedAt == nil
+        if hasNeverHadData { return .noData }
         // Old data is better than the nothing that a primary without its data offers.
-        if let primary = me.primary, hasLostData(primary), facts.hasData { return nil }
+        if let primary = me.primary, hasLostData(primary) { return nil }
         guard config.replicaValidityFactor > 0 else { return nil }
         // Who was the primary itself a moment ago has its data although it never was in contact.
         guard let contact = facts.primaryContact ?? health.demotedAt else { return .dataAge }
