@@ -147,7 +147,7 @@ extension Simulation {
         guard problem == nil else { return }
         let waiting = clients.filter { $0.lastAck < self.phaseBegan }
         if let client = waiting.first {
-            scenario.lacking = "client \(client.index) has no acknowledged write since the last fault"
+            scenario.lacking = "client \(client.index) has no acknowledged write since then"
             return
         }
         for client in clients { client.stop() }

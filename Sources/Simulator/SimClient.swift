@@ -159,9 +159,9 @@ final class SimClient {
         workload.learn(request.operation, node: node)
         self.request = nil
         if request.operation.isWrite { lastAck = world.time }
+        let tag = workload.keys[request.operation.key].tag
         let problem = world.checks.writes.acknowledged(
-            request.operation, reply, by: node, stamp, tag: workload.keys[request.operation.key].tag,
-            client: index)
+            request.operation, reply, by: node, stamp, tag: tag, client: index)
         if let problem { world.fail("writes", problem) }
         sleep(Microseconds(world.prng.below(Int(2 * thinkTime))), world)
     }

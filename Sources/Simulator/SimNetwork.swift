@@ -40,7 +40,9 @@ struct SimNetwork {
         cuts[path(from, to)] -= 1
     }
 
-    mutating func clog(from: Int, to: Int, by delay: Microseconds) { clogs[path(from, to)] += delay }
+    mutating func clog(from: Int, to: Int, by delay: Microseconds) {
+        clogs[path(from, to)] += delay
+    }
 
     mutating func stall(_ connection: SimConnection, from side: Side) {
         invariant(!connection[from: side].isStalled, "a direction stalls once")

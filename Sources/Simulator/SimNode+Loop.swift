@@ -46,7 +46,8 @@ extension Simulation {
         case .packet(let connection, let side, let packet):
             take(packet, connection, side, owner, node)
         case .room(let connection, let side):
-            if case .session(let session) = connection[side] { write(owner, session, to: connection) }
+            guard case .session(let session) = connection[side] else { return }
+            write(owner, session, to: connection)
         case .fileDone(let ticket, let failure): node.fileDone(ticket: ticket, failure: failure)
         case .terminate: node.signal(.terminate)
         }

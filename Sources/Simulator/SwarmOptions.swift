@@ -24,7 +24,17 @@ public enum FaultKind: Int, CaseIterable, Sendable {
     case forcedFailover
     case takeover
     case save
-    case moveSlot
+
+    /// Whether it may cost acknowledged writes: it takes data away, keeps it from a replica, or
+    /// puts a primary in office that does not have all of it. The others may cost none.
+    var maySeparate: Bool {
+        switch self {
+        case .clockJump, .slowDisk, .manualFailover, .save, .orderlyStop: false
+        case .crash, .crashLosingData, .powerCut, .partition, .oneWayCut, .clog, .resets, .pause,
+            .fullDisk, .forcedFailover, .takeover:
+            true
+        }
+    }
 }
 
 /// How demanding the checkers are about acknowledged writes.

@@ -184,7 +184,7 @@ struct WriteChecker {
     }
 
     private mutating func lose(_ ack: Ack, _ world: Simulation) -> String? {
-        let reason = world.faults.excuse(for: ack, world)
+        let reason = world.faults.excuse(for: ack)
         guard let reason, !options.profile.losesNothing else {
             return "acknowledged write \(ack.value) is lost: node \(ack.node) acknowledged it at "
                 + "\(ack.stamp.time / 1000) ms in epoch \(ack.stamp.configEpoch), "

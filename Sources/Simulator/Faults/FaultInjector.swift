@@ -48,16 +48,18 @@ struct FaultInjector {
             at: world.time + (isOver ? min(delay, 500_000) : delay))
     }
 
-    /// Why this acknowledged write may be lost, or nil.
-    func excuse(for ack: WriteChecker.Ack, _ world: Simulation) -> String? {
+    /// Why this acknowledged write may be lost, or nil: the fault nearest to it of those that can
+    /// lose data or keep it from a replica.
+    func excuse(for ack: WriteChecker.Ack) -> String? {
         let time = ack.stamp.time
         let grace: Microseconds = 10_000_000
-        var found: FaultRecord?
-        for record in log where record.start < time + grace && record.end > time - grace {
-            let isNearer = found.map { abs($0.start - time) > abs(record.start - time) } ?? true
-            if isNearer { found = record }
+        var nearest: (distance: Microseconds, kind: FaultKind)?
+        for record in log where record.kind.maySeparate {
+            let distance = max(0, max(record.start - time, time - record.end))
+            guard distance < grace else { continue }
+            if nearest.map({ distance < $0.distance }) ?? true { nearest = (distance, record.kind) }
         }
-        guard let found else { return nil }
-        return ack.stamp.isReplicated ? "\(found.kind)" : "\(found.kind), no replica online"
+        guard let nearest else { return nil }
+        return ack.stamp.isReplicated ? "\(nearest.kind)" : "\(nearest.kind), no replica online"
     }
 }

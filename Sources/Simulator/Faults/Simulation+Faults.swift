@@ -38,7 +38,6 @@ extension Simulation {
         case .slowDisk, .fullDisk: spoilDisk(kind)
         case .manualFailover, .forcedFailover, .takeover: failOver(kind)
         case .save: save()
-        case .moveSlot: break
         }
     }
 
