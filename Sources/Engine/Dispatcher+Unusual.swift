@@ -78,11 +78,11 @@ extension ExecutorPointer {
         }
         var shown: [UInt8] = []
         for index in 1..<max(1, count) where shown.count < 128 {
-            let argument = arguments[index]
-            let room = min(argument.count, 128 - shown.count)
-            shown += [UInt8(ascii: "'")] + argument[0..<room].array + Array("' ".utf8)
+            let argument = arguments[index].array.prefix(128 - shown.count)
+            // Shown up to a zero byte, as the reference's texts end there.
+            shown += [UInt8(ascii: "'")] + argument.prefix { $0 != 0 } + Array("' ".utf8)
         }
-        let shownName = name[0..<min(name.count, 128)].array
+        let shownName = name.array.prefix(128).prefix { $0 != 0 }
         if session.pointee.flags.contains(.multi) { session.pointee.flags.insert(.dirtyExec) }
         writeError(
             session,

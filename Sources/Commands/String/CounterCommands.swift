@@ -133,7 +133,7 @@ private func sum(
 
 private func storeSum(_ call: Call, _ key: KeyRef, _ text: Bytes, isNew: Bool) {
     if isNew { call.announceNew(key) }
-    call.keyspace.setString(key, text, expiry: isNew ? .clear : .keep)
+    call.keyspace.setString(key, text, expiry: isNew ? .clear : .keep, asBytes: true)
     call.changed(.string, "incrbyfloat", key)
     call.reply.bulk(text)
     call.rewrite(4) { stream in
