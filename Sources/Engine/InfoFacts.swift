@@ -28,6 +28,8 @@ public struct InfoFacts: Sendable {
     public var started = Now(instant: .start, wall: WallTime(milliseconds: 0))
     public var runID = ""
     public var configPath = ""
+    /// How much longer a shutdown waits for replicas, while one does.
+    public var shutdownMilliseconds: Int64?
 
     // MARK: Connections
     public var replicaSessions = 0

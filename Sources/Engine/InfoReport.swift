@@ -122,6 +122,7 @@ public struct InfoReport {
         line("executable", facts.process.executable)
         line("config_file", facts.configPath)
         line("io_threads_active", 0)
+        if let left = facts.shutdownMilliseconds { line("shutdown_in_milliseconds", left) }
     }
 
     private mutating func addClients() {

@@ -241,7 +241,7 @@ public struct RequestParser {
         let line = RequestParser.number(base, start &+ 1, end)
         if line.result == .incomplete {
             if lineIncomplete(start, .bigBulkCount) == .failed { return NumberLine(.failed) }
-            needed = max(start &- position &+ remaining &* 5, end &- position &+ 1)
+            _ = incomplete(start, remaining)
             return NumberLine(.incomplete)
         }
         guard line.result == .command, line.value >= 0, line.value <= limits.bulkLength else {
@@ -267,8 +267,11 @@ public struct RequestParser {
     /// `remaining` arguments are still to come from `cursor` on.
     @inline(never)
     private mutating func incomplete(_ cursor: Int, _ remaining: Int) -> ParseResult {
-        let least = cursor &- position &+ remaining &* RequestParser.shortestBulk
-        needed = max(least, end &- position &+ 1)
+        // No more than as much again as is here: nonsense behind a huge count is found soon, and
+        // twice as much each time still keeps the whole work linear.
+        let have = end &- position
+        let more = min(remaining &* RequestParser.shortestBulk, have)
+        needed = max(cursor &- position &+ more, have &+ 1)
         return .incomplete
     }
 

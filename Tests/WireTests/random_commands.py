@@ -291,7 +291,7 @@ class CommandSource:
 
     def do_swapdb(self):
         if self.random.random() < 0.8:
-            return ["DBSIZE"]
+            return ["PING"]
         return ["SWAPDB", self.pick(["0", "1", "2", "x"]), self.pick(["0", "1", "2", "99", "x"])]
 
     def do_keys(self):
@@ -332,7 +332,8 @@ class CommandSource:
                 ["PING"],
                 ["PING", self.value()],
                 ["ECHO", self.value()],
-                ["DBSIZE"],
+                # No DBSIZE: it counts keys that are expired and not yet removed, which the
+                # reference samples and we remove at once.
                 ["RANDOMKEY"],
                 ["NOSUCHCOMMAND", self.value(), self.key()],
                 ["WAIT", "0", "0"],

@@ -44,6 +44,7 @@ extension NodePointer {
         facts.started = pointee.started
         facts.runID = pointee.runID
         facts.configPath = pointee.configPath
+        facts.shutdownMilliseconds = shutdownMilliseconds
         for index in 0..<executor.pointee.sessions.count
         where executor.pointee.sessions[index].pointee.flags.contains(.replica) {
             facts.replicaSessions += 1
