@@ -82,9 +82,10 @@ extension ClusterState {
     /// Why this replica's data is no fit base for a primary.
     private var dataObstacle: FailoverObstacle? {
         if facts.isLoading { return .noData }
-        // Neither its own nor a primary's: nothing that anybody wrote ever got here.
+        // Neither its own nor a primary's: nothing that anybody wrote ever got here. One that has a
+        // place in the history counts, with no keys too: others wait for it.
         let hasNeverHadData = facts.startedEmpty && !facts.hasData
-            && facts.primaryContact == nil && health.demotedAt == nil
+            && facts.primaryContact == nil && facts.replicationOffset == 0
         if hasNeverHadData { return .noData }
         // Old data is better than the nothing that a primary without its data offers.
         if let primary = me.primary, hasLostData(primary) { return nil }

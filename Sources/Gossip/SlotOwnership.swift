@@ -144,7 +144,8 @@ extension ClusterState {
         invariant(me.slots.isEmpty, "a replica must own no slot")
         let wasHandingOver = manual.isHandover
         if me.isPrimary {
-            health.demotedAt = facts.hasData && !emptyStart.isWaiting ? now.instant : nil
+            let hasHistory = facts.hasData || facts.replicationOffset > 0
+            health.demotedAt = hasHistory && !emptyStart.isWaiting ? now.instant : nil
             me.flags.remove([.primary, .migrateTo])
             me.flags.insert(.replica)
             ownership.closeAll()
