@@ -159,8 +159,8 @@ private struct Totals {
     }
 
     var line: String {
-        let hours = Double(Int(virtualSeconds / 36)) / 100
-        return "total: seeds=\(runs) failed=\(failed) virtual-hours=\(hours) faults=\(faults) "
+        return "total: seeds=\(runs) failed=\(failed) virtual-seconds=\(Int(virtualSeconds)) "
+            + "faults=\(faults) "
             + "failovers=\(failovers) acknowledged=\(acknowledged) "
             + "lost=\(lost.values.reduce(0, +))"
     }

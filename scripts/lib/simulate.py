@@ -89,11 +89,36 @@ def run_seed(binary, seed, extra, limit):
     return seed, code, output.decode("utf-8", "replace"), time.monotonic() - begun
 
 
+class Totals:
+    """Sums what the runs say of themselves: `total: name=number ...` and `lost to REASON: N`."""
+
+    def __init__(self):
+        self.counts = {}
+        self.lost = {}
+
+    def add(self, output):
+        for line in output.splitlines():
+            if line.startswith("total: "):
+                for name, number in re.findall(r"([\w-]+)=([\d.]+)", line):
+                    value = float(number) if "." in number else int(number)
+                    self.counts[name] = self.counts.get(name, 0) + value
+            match = re.match(r"lost to (.*): (\d+)$", line)
+            if match:
+                self.lost[match[1]] = self.lost.get(match[1], 0) + int(match[2])
+
+    def lines(self):
+        if self.counts:
+            yield ", ".join("%s %s" % (name, round(n, 2)) for name, n in self.counts.items())
+        for reason, count in sorted(self.lost.items(), key=lambda item: -item[1]):
+            yield "acknowledged writes lost to %s: %d" % (reason, count)
+
+
 def main():
     args = parse()
     binary = tools.build_product("simulate")
     watch = Stopwatch()
     failed = []
+    totals = Totals()
     slowest = (0.0, None)
     total = len(args.list)
     done = 0
@@ -105,6 +130,7 @@ def main():
         for future in concurrent.futures.as_completed(futures):
             seed, code, output, seconds = future.result()
             done += 1
+            totals.add(output)
             slowest = max(slowest, (seconds, seed), key=lambda item: item[0])
             if args.verbose and output:
                 say(output.rstrip())
@@ -124,6 +150,8 @@ def main():
                 say("%d of %d seeds, %d failed, %s" % (done, total, len(failed), watch))
     if done == 0:
         raise Failure("no seed was run")
+    for line in totals.lines():
+        say(line)
     say("%d seeds in %s, slowest %.1f s (seed %s)" % (done, watch, slowest[0], slowest[1]))
     if failed:
         failed.sort()
