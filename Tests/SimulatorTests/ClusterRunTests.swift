@@ -9,7 +9,7 @@ import Testing
         return Simulation(seed: seed, options: options).run()
     }
 
-    @Test(arguments: [101, 102, 103] as [UInt64])
+    @Test(arguments: [101, 102] as [UInt64])
     func aClusterSurvivesAStorm(seed: UInt64) {
         let report = run(seed, seconds: 6, profile: .storm)
         #expect(report.failure == nil)
