@@ -20,7 +20,6 @@ enum CrashReport {
         var parts = tm()
         localtime_r(&seconds, &parts)
         zone.store(parts.tm_gmtoff, ordering: .relaxed)
-        log(to: STDOUT_FILENO)
         clinux_prepare_backtrace()
         // A stack that overflowed cannot run its own report.
         let size = 64 << 10

@@ -28,6 +28,8 @@ struct DatasetLoader {
         try feed(descriptor, node, loop)
         if loop.pointee.ending != nil { return }
         try checked { () throws(BootError) in try node.endLoad() }
+        // What the node has to say about the data comes first.
+        loop.turn(atMost: .zero)
         let spent = Double(Clock.now().instant.microseconds - start.microseconds) / 1_000_000
         loop.log(.notice, "DB loaded from disk: \(thousandths(spent)) seconds")
     }
@@ -68,7 +70,9 @@ struct DatasetLoader {
     }
 
     private func failure(_ reason: String) -> BootFailure {
-        BootFailure("Fatal error loading the DB from \(folder)/\(path): \(reason). Exiting.")
+        let end = reason.hasSuffix(".") ? "" : "."
+        return BootFailure(
+            "Fatal error loading the DB from \(folder)/\(path): \(reason)\(end) Exiting.")
     }
 
     private func thousandths(_ seconds: Double) -> String {

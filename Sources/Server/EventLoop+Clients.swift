@@ -27,7 +27,7 @@ extension EventLoopPointer {
         }
         let room = readRoom(registration, session)
         let place = input.pointee.reserve(room)
-        switch Syscalls.read(registration.pointee.descriptor, place, room) {
+        switch Syscalls.receive(registration.pointee.descriptor, place, room) {
         case .done(let count) where count > 0:
             input.pointee.wrote(count)
             session.pointee.bytesIn &+= Int64(count)
@@ -90,7 +90,7 @@ extension EventLoopPointer {
         _ session: UnsafeMutablePointer<Session>
     ) {
         let place = pointee.scratch.pointee.reserve(EventLoop.scratchSize)
-        switch Syscalls.read(registration.pointee.descriptor, place, EventLoop.scratchSize) {
+        switch Syscalls.receive(registration.pointee.descriptor, place, EventLoop.scratchSize) {
         case .done(let count) where count > 0: break
         case .wouldBlock: break
         case .done, .failed: pointee.executor.close(session)
@@ -135,7 +135,7 @@ extension EventLoopPointer {
         while true {
             let bytes = node.nextOutput(session)
             if bytes.isEmpty { break }
-            switch Syscalls.write(registration.pointee.descriptor, bytes) {
+            switch Syscalls.send(registration.pointee.descriptor, bytes) {
             case .done(let count):
                 node.wrote(session, count)
                 session.pointee.bytesOut &+= Int64(count)
@@ -222,7 +222,7 @@ extension EventLoopPointer {
             session.pointee.shownDescriptor = descriptor
         case .refuse(let text):
             // Best effort: whoever does not read it sees the end of the connection.
-            text.withBytes { _ = Syscalls.write(descriptor, $0) }
+            text.withBytes { _ = Syscalls.send(descriptor, $0) }
             Syscalls.close(descriptor)
         }
     }

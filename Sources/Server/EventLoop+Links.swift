@@ -42,7 +42,7 @@ extension EventLoopPointer {
         if link.pointee.phase == .open, let registration = link.pointee.registration,
             !link.pointee.queue.isEmpty
         {
-            _ = Syscalls.write(registration.pointee.descriptor, link.pointee.queue.bytes)
+            _ = Syscalls.send(registration.pointee.descriptor, link.pointee.queue.bytes)
         }
         destroy(link)
     }
@@ -143,7 +143,7 @@ extension EventLoopPointer {
         if link.pointee.phase == .connecting { return finishConnect(link, registration) }
         let room = Int(max(registration.pointee.readSize, Int32(EventLoop.scratchSize)))
         let place = pointee.scratch.pointee.reserve(room)
-        switch Syscalls.read(registration.pointee.descriptor, place, room) {
+        switch Syscalls.receive(registration.pointee.descriptor, place, room) {
         case .done(0):
             fail(link, .closedByPeer)
         case .done(let count):
@@ -183,7 +183,7 @@ extension EventLoopPointer {
     private func flush(_ link: LinkPointer, _ registration: RegistrationPointer) {
         while !link.pointee.queue.isEmpty {
             let bytes = link.pointee.queue.bytes
-            switch Syscalls.write(registration.pointee.descriptor, bytes) {
+            switch Syscalls.send(registration.pointee.descriptor, bytes) {
             case .done(let count):
                 link.pointee.queue.consume(count)
                 if count < bytes.count { return setWaitsForRoom(registration, true) }

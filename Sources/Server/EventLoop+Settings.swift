@@ -52,6 +52,11 @@ extension EventLoopPointer {
                 case "maxclients":
                     var limit = OpenFileLimit(clients: settings.maxClients)
                     for line in limit.raise() { log(line) }
+                    guard limit.clients < settings.maxClients else { continue }
+                    let reason =
+                        "The operating system is not able to handle the specified number of "
+                        + "clients, try with \(limit.clients)"
+                    failure = failure ?? (name, reason)
                 default:
                     maybe(true)
                 }

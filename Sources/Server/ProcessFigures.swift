@@ -1,6 +1,7 @@
 // What INFO shows of the process itself, and the things that administration commands need at once:
 // see `AdminState`.
 import Base
+import CLinux
 import Engine
 import Glibc
 import NodeCore
