@@ -27,7 +27,7 @@ private let mayImport: [String: Set<String>] = [
 
 @Suite struct ImportMatrixTests {
     @Test func nothingImportsUpward() throws {
-        for file in try SourceTree().files(in: "Sources") {
+        for file in try SourceTree.sources.get() {
             guard let allowed = mayImport[file.target] else {
                 Issue.record("\(file.path): add the target \(file.target) to the import matrix")
                 continue
@@ -39,7 +39,7 @@ private let mayImport: [String: Set<String>] = [
     }
 
     @Test func noImportIsTwiceInAFile() throws {
-        for file in try SourceTree().files(in: "Sources") {
+        for file in try SourceTree.sources.get() {
             let modules = file.imports.map(\.module)
             #expect(Set(modules).count == modules.count, "\(file.path): a module is imported twice")
         }

@@ -8,7 +8,7 @@ private let functionLines = 70
 
 @Suite struct ShapeTests {
     @Test func everySourceFileBeginsWithAHeaderParagraph() throws {
-        for file in try SourceTree().files(in: "Sources") where file.name != "main.swift" {
+        for file in try SourceTree.sources.get() where file.name != "main.swift" {
             let header = file.lines.prefix { $0.hasPrefix("//") }
             let words = header.joined(separator: " ").split(separator: " ").filter { $0 != "//" }
             #expect(words.count >= 8, "\(file.path): say first what the file is and why it exists")
@@ -33,7 +33,7 @@ private let functionLines = 70
     @Test func linesHaveNoTabsAndNoSpacesAtTheEnd() throws {
         let tree = SourceTree()
         let files =
-            try tree.files(in: "Sources") + tree.files(in: "Tests", extensions: ["swift", "py"])
+            try SourceTree.sources.get() + tree.files(in: "Tests", extensions: ["swift", "py"])
             + tree.files(in: "scripts", extensions: ["", "py"])
         for file in files {
             for (index, line) in file.lines.enumerated() {
@@ -45,7 +45,7 @@ private let functionLines = 70
     }
 
     @Test func theLongestFilesAndFunctions() throws {
-        let files = try SourceTree().files(in: "Sources")
+        let files = try SourceTree.sources.get()
         let longFiles = files.map { ($0.lines.count, $0.path) }.filter { $0.0 > fileLines }
         let functions = files.flatMap(functionLengths).filter { $0.0 > functionLines }
         for (count, path) in longFiles.sorted(by: { $0.0 > $1.0 }).prefix(10) {

@@ -6,7 +6,8 @@ import Foundation
 struct SourceFile: Sendable {
     let path: String
     let lines: [String]
-    /// The lines with comments and the contents of string literals replaced by spaces.
+    /// The lines of a Swift file of a target, with comments and the contents of string literals
+    /// replaced by spaces; empty for other files.
     let code: [String]
 
     /// The folder under `Sources` or `Tests`, which is the target's name.
@@ -27,9 +28,12 @@ struct SourceFile: Sendable {
     }
 }
 
-/// The files of the package, read once per test.
+/// The files of the package.
 struct SourceTree: Sendable {
     let root: URL
+
+    /// The Swift files of all targets, read and blanked once for all tests.
+    static let sources = Result { try SourceTree().files(in: "Sources") }
 
     init() {
         root = URL(fileURLWithPath: #filePath)
@@ -62,8 +66,12 @@ extension SourceFile {
     init(path: String, text: String) {
         self.path = path
         lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-        code = blanked(text).split(separator: "\n", omittingEmptySubsequences: false)
-            .map(String.init)
+        let isCode = path.hasPrefix("Sources/") && path.hasSuffix(".swift")
+        code =
+            isCode
+            ? blanked(text).split(separator: "\n", omittingEmptySubsequences: false)
+                .map(String.init)
+            : []
     }
 }
 

@@ -56,7 +56,7 @@ private let descriptorCalls = Ban(
 
 @Suite struct WordTests {
     @Test func codeAvoidsBannedWords() throws {
-        let sources = try SourceTree().files(in: "Sources")
+        let sources = try SourceTree.sources.get()
         for ban in bansInCode + [clockAndEntropy] {
             try report(ban, in: sources)
         }
@@ -64,7 +64,7 @@ private let descriptorCalls = Ban(
 
     @Test func onlyServerNamesFileDescriptors() throws {
         // Without the C library in scope such a name is a method of ours.
-        let files = try SourceTree().files(in: "Sources").filter { file in
+        let files = try SourceTree.sources.get().filter { file in
             file.target != "Server"
                 && file.imports.contains { ["Glibc", "CLinux"].contains($0.module) }
         }
@@ -96,7 +96,7 @@ private let descriptorCalls = Ban(
         let modules: Set<String> = [
             "Foundation", "FoundationEssentials", "Dispatch", "XCTest", "RegexBuilder",
         ]
-        for file in try SourceTree().files(in: "Sources") {
+        for file in try SourceTree.sources.get() {
             for (line, module) in file.imports where modules.contains(module) {
                 Issue.record("\(file.path):\(line): import \(module)")
             }
@@ -107,13 +107,14 @@ private let descriptorCalls = Ban(
         // Foundation's expressions, because those of the standard library cannot look behind.
         let pattern = try NSRegularExpression(pattern: ban.pattern)
         for file in files where !ban.allowedIn.contains(file.path) {
-            for (index, line) in file.code.enumerated() {
-                let all = NSRange(line.startIndex..., in: line)
-                let found = pattern.firstMatch(in: line, range: all)
-                if let found, let range = Range(found.range, in: line) {
-                    let place = "\(file.path):\(index + 1)"
-                    Issue.record("\(place): `\(line[range])`: \(ban.reason)")
-                }
+            let text = file.code.joined(separator: "\n")
+            let all = NSRange(text.startIndex..., in: text)
+            for found in pattern.matches(in: text, range: all) {
+                guard let range = Range(found.range, in: text) else { continue }
+                let line = text[..<range.lowerBound].split(
+                    separator: "\n", omittingEmptySubsequences: false
+                ).count
+                Issue.record("\(file.path):\(line): `\(text[range])`: \(ban.reason)")
             }
         }
     }

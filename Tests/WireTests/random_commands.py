@@ -139,7 +139,7 @@ class CommandSource:
     def expiry(self):
         kind = self.pick(["EX", "PX", "EXAT", "PXAT", "ex"])
         if kind in ("EXAT",):
-            return [kind, self.pick(FUTURE + TIMES[:1])]
+            return [kind, self.pick(FUTURE)]
         if kind == "PXAT":
             return [kind, self.pick(FUTURE) + "000"]
         return [kind, self.pick(TIMES[:3] + TIMES) + ("0000" if kind == "PX" else "")]
@@ -335,7 +335,7 @@ class CommandSource:
                 # No DBSIZE: it counts keys that are expired and not yet removed, which the
                 # reference samples and we remove at once.
                 ["RANDOMKEY"],
-                ["NOSUCHCOMMAND", self.value(), self.key()],
+                ["NOSUCHCOMMAND", self.pick(INTEGERS), "k1"],
                 ["WAIT", "0", "0"],
                 ["WAIT", "x", "0"],
                 ["ECHO"],
