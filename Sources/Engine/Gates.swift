@@ -200,13 +200,32 @@ extension ExecutorPointer {
         _ session: UnsafeMutablePointer<Session>, firstKey: KeyRef?
     ) -> Bool {
         guard let routing = pointee.routing else { return true }
-        if _fastPath(command.pointee.firstKey == command.pointee.lastKey), let firstKey,
-            !command.pointee.flags.contains(.movableKeys),
-            routing.pointee.serves(Slot(hash: firstKey.slot))
+        if let firstKey, !command.pointee.flags.contains(.movableKeys),
+            routing.pointee.serves(Slot(hash: firstKey.slot)),
+            command.pointee.firstKey == command.pointee.lastKey
+                || sharesSlot(command, arguments, count, firstKey.slot)
         {
             return true
         }
         return servesKeysSlow(routing, command, arguments, count, session)
+    }
+
+    /// True when all keys of a command, whose positions are a plain range, are in `slot`.
+    @inline(never)
+    private func sharesSlot(
+        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
+        _ slot: UInt16
+    ) -> Bool {
+        let step = Int(command.pointee.keyStep)
+        let lastKey = Int(command.pointee.lastKey)
+        let last = lastKey >= 0 ? lastKey : count + lastKey
+        guard step > 0, last < count else { return false }
+        var position = Int(command.pointee.firstKey) + step
+        while position <= last {
+            if pointee.keyspace.slot(of: arguments[position]) != slot { return false }
+            position += step
+        }
+        return true
     }
 
     /// As `servesKeys`, for commands of any kind; EXEC counts as what it will run.

@@ -25,7 +25,7 @@ extension NodePointer {
             if pointee.replicaSessions.count > 0 { advanceWaiters() }
         }
         if pointee.failover.state == .waitingForSync { advanceFailover() }
-        if isReplica, pointee.cluster?.awaitsAppliedOffset ?? false { refreshClusterFacts() }
+        if isReplica, pointee.clusterTimes.awaitsAppliedOffset { refreshClusterFacts() }
         if !pointee.migrations.isEmpty { advanceMigrations() }
         // (4) Expired keys go before the stream is flushed, so that replicas hear of them now.
         let expiryIsBehind =
@@ -153,7 +153,7 @@ extension NodePointer {
         }
         if let deadline = pointee.waiters.nextDeadline { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.migrations.nextDeadline { wake = Swift.min(wake, deadline) }
-        if let deadline = pointee.cluster?.nextDeadline {
+        if let deadline = pointee.clusterTimes.next {
             // The machine wakes itself between two crons when milliseconds count.
             if deadline <= instant {
                 stepCluster(.tick)

@@ -7,6 +7,22 @@ import HashSlots
 import Replication
 import Storage
 
+/// What every iteration of the loop asks of the cluster machine. Asking the machine itself would
+/// copy it, all its lists and slot sets, so the answers are noted whenever it has made a step.
+struct ClusterTimes {
+    /// When the machine must tick next.
+    let next: Instant?
+    /// When it must have heard of the others to go on serving.
+    let lease: Instant?
+    let awaitsAppliedOffset: Bool
+
+    init(_ cluster: ClusterState?) {
+        next = cluster?.nextDeadline
+        lease = cluster?.leaseDeadline
+        awaitsAppliedOffset = cluster?.awaitsAppliedOffset ?? false
+    }
+}
+
 extension NodePointer {
     /// Prepares cluster mode from nodes.conf; nil or empty contents make a new node.
     public func restoreCluster(nodesConf: [UInt8]?) throws(BootError) {

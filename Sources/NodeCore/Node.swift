@@ -68,7 +68,10 @@ public struct Node: ~Copyable {
     var lastConfirmed: Int64 = 0
 
     // Cluster.
-    public internal(set) var cluster: ClusterState?
+    public internal(set) var cluster: ClusterState? {
+        didSet { clusterTimes = ClusterTimes(cluster) }
+    }
+    var clusterTimes = ClusterTimes(nil)
     var heldMessages: [HeldOutgoing] = []
     var clusterFacts = LocalFacts()
     var clusterHistory = ClusterHistory()
@@ -181,7 +184,7 @@ extension NodePointer {
         executor.pointee.now = now
         executor.pointee.keyspace.advanceClock(milliseconds: now.wall.milliseconds)
         // A process that stood still may have been replaced meanwhile: it asks before it serves.
-        if let lease = pointee.cluster?.leaseDeadline, now.instant >= lease {
+        if let lease = pointee.clusterTimes.lease, now.instant >= lease {
             stepCluster(.tick)
         }
     }

@@ -119,6 +119,10 @@ public struct Keyspace {
 
     // MARK: Keys
 
+    /// The slot of a key of database 0 on a cluster node.
+    @inline(__always)
+    public func slot(of key: Bytes) -> UInt16 { state.pointee.slotHash.slot(of: key) }
+
     /// Hash and slot of a key, worked out once.
     @inline(__always)
     public func key(_ bytes: Bytes, database: Int) -> KeyRef {
