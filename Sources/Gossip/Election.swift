@@ -173,6 +173,9 @@ extension ClusterState {
     private mutating func ask() {
         invariant(me.isReplica, "only a replica asks for votes")
         currentEpoch += 1
+        // Asking uses up the own vote: a winner counts as a voter at once, and with those that did
+        // not vote for it could make a second majority in the epoch of its own election.
+        lastVoteEpoch = currentEpoch
         election.phase = .asked
         election.epoch = currentEpoch
         election.votes.removeAll()
