@@ -25,7 +25,16 @@ public enum FaultKind: Int, CaseIterable, Sendable {
     case takeover
     case save
 
-    /// Whether it may cost acknowledged writes: it takes data away, keeps it from a replica, or
+    /// Whether it ends a process that may be the last to hold a write.
+    func mayDestroy(withoutFiles: Bool) -> Bool {
+        switch self {
+        case .crash, .crashLosingData, .powerCut, .fullDisk: true
+        case .orderlyStop: withoutFiles
+        default: false
+        }
+    }
+
+    /// Whether it may cost the writes around it: it takes data away, keeps it from a replica, or
     /// puts a primary in office that does not have all of it. The others may cost none.
     var maySeparate: Bool {
         switch self {

@@ -90,7 +90,10 @@ struct WriteChecker {
 
     /// Notes who acknowledged for `tag`. Returns what is wrong.
     private mutating func reigned(tag: Int, node: Int, _ stamp: Stamp) -> String? {
-        let bound = Microseconds.milliseconds(options.nodeTimeout) + 250_000
+        // An administrator may put a second primary in office by force: the first one hears of it,
+        // or stops when it sees no majority. Otherwise it must have stopped before.
+        let isForced = options.kinds.contains { $0 == .takeover || $0 == .forcedFailover }
+        let bound: Microseconds = isForced ? .milliseconds(options.nodeTimeout) + 250_000 : 10_000
         for other in reigns[tag] where other.node != node && other.epoch >= stamp.configEpoch {
             let overlap = stamp.time - other.first
             guard overlap > 0 else { continue }

@@ -1,6 +1,7 @@
 // Which faults strike, when, and what of them is still in force. The log of them is what excuses
 // lost writes.
 import Base
+import Engine
 
 /// One fault, from its start to its end.
 struct FaultRecord {
@@ -49,14 +50,17 @@ struct FaultInjector {
     }
 
     /// Why this acknowledged write may be lost, or nil: the fault nearest to it of those that can
-    /// lose data or keep it from a replica.
+    /// keep data from a replica, or take it away later.
     func excuse(for ack: WriteChecker.Ack) -> String? {
         let time = ack.stamp.time
         let grace: Microseconds = 10_000_000
+        let isKeptInMemory = options.settings.savePoints.isEmpty
         var nearest: (distance: Microseconds, kind: FaultKind)?
-        for record in log where record.kind.maySeparate {
+        for record in log {
             let distance = max(0, max(record.start - time, time - record.end))
-            guard distance < grace else { continue }
+            let mayDestroy = record.start > time
+                && record.kind.mayDestroy(withoutFiles: isKeptInMemory)
+            guard mayDestroy || (record.kind.maySeparate && distance < grace) else { continue }
             if nearest.map({ distance < $0.distance }) ?? true { nearest = (distance, record.kind) }
         }
         guard let nearest else { return nil }
