@@ -1,0 +1,170 @@
+// Taking elements out of an `OrderTree`: one, a range of ranks (whole subtrees go without a look
+// at their elements), or everything in slices. Sparse nodes are merged with a neighbour or filled
+// up from it on the way back to the root.
+import Base
+
+extension OrderTree {
+    // MARK: One
+
+    /// Removes an element that is in the tree. Its entry is not freed, but never looked at again.
+    package mutating func remove(_ score: Double, _ member: Entry, _ memory: Memory) {
+        guard let root else { unreachable("an empty tree has no elements to remove") }
+        remove(from: root, score, member.key, memory)
+        setCount(count &- 1)
+        settleRoot(memory)
+    }
+
+    private mutating func remove(
+        from node: OrderNode, _ score: Double, _ name: Bytes, _ memory: Memory
+    ) {
+        if node.isLeaf {
+            let place = node.countBelow(score, name, orEqual: false)
+            invariant(
+                place < node.count && node.scores[place] == score
+                    && node.member(place).key == name,
+                "the element is not in the tree")
+            node.closeGap(place..<(place &+ 1))
+            return
+        }
+        let index = node.countBelow(score, name, orEqual: true) &- 1
+        invariant(index >= 0, "the element comes before all others")
+        let child = node.child(index)
+        remove(from: child, score, name, memory)
+        node.counts[index] &-= 1
+        if _slowPath(child.count == 0) {
+            freeNode(child, memory)
+            node.closeGap(index..<(index &+ 1))
+            return
+        }
+        node.refreshKey(index)
+        if _slowPath(child.count < OrderNode.sparse), node.count > 1 {
+            balance(node, index == 0 ? 0 : index &- 1, memory)
+        }
+    }
+
+    /// Merges the children `index` and `index + 1`, or shares their keys evenly. True when merged.
+    @inline(never)
+    @discardableResult
+    private mutating func balance(_ parent: OrderNode, _ index: Int, _ memory: Memory) -> Bool {
+        let left = parent.child(index)
+        let right = parent.child(index + 1)
+        let total = left.count + right.count
+        let isMerge = total <= OrderNode.capacity
+        let target = isMerge ? total : total / 2
+        var gained = 0
+        if left.count < target {
+            gained = right.move(0..<(target - left.count), to: left, at: left.count)
+        } else if left.count > target {
+            gained = -left.move(target..<left.count, to: right, at: 0)
+        }
+        parent.counts[index] += gained
+        parent.counts[index + 1] -= gained
+        guard isMerge else {
+            parent.refreshKey(index + 1)
+            return false
+        }
+        invariant(parent.counts[index + 1] == 0, "a merged node keeps elements")
+        freeNode(right, memory)
+        parent.closeGap((index + 1)..<(index + 2))
+        return true
+    }
+
+    /// Drops levels that are not needed any more.
+    private mutating func settleRoot(_ memory: Memory) {
+        while let node = root {
+            if node.count == 0 {
+                invariant(count == 0, "an empty root over elements")
+                freeNode(node, memory)
+                root = nil
+            } else if !node.isLeaf, node.count == 1 {
+                root = node.child(0)
+                freeNode(node, memory)
+            } else {
+                return
+            }
+        }
+    }
+
+    // MARK: Many
+
+    /// Removes the elements with ranks in `range`. Each is shown to `visit`, which may free its
+    /// entry but must not touch the tree.
+    package mutating func remove(
+        ranks range: Range<Int>, _ memory: Memory, _ visit: (Double, Entry) -> Void
+    ) {
+        invariant(range.lowerBound >= 0 && range.upperBound <= count, "there are no such ranks")
+        guard !range.isEmpty, let root else { return }
+        remove(from: root, range, memory, visit)
+        setCount(count - range.count)
+        settleRoot(memory)
+    }
+
+    private mutating func remove(
+        from node: OrderNode, _ range: Range<Int>, _ memory: Memory,
+        _ visit: (Double, Entry) -> Void
+    ) {
+        if node.isLeaf {
+            for place in range { visit(node.scores[place], node.member(place)) }
+            node.closeGap(range)
+            return
+        }
+        var offset = 0
+        var gone = 0..<0
+        var cut: Int?
+        for index in 0..<node.count {
+            let elements = node.counts[index]
+            let from = max(range.lowerBound - offset, 0)
+            let to = min(range.upperBound - offset, elements)
+            offset += elements
+            guard from < to else { continue }
+            let child = node.child(index)
+            if cut == nil { cut = index }
+            if to - from == elements {
+                drop(child, memory, visit)
+                gone = (gone.isEmpty ? index : gone.lowerBound)..<(index + 1)
+            } else {
+                remove(from: child, from..<to, memory, visit)
+                node.counts[index] = elements - (to - from)
+                node.refreshKey(index)
+            }
+        }
+        node.closeGap(gone)
+        if let cut { balance(node, around: cut, memory) }
+    }
+
+    /// Looks for sparse children on both sides of a cut.
+    private mutating func balance(_ node: OrderNode, around cut: Int, _ memory: Memory) {
+        var index = max(cut - 1, 0)
+        var tries = 3
+        while tries > 0, index + 1 < node.count {
+            tries -= 1
+            let sparse = OrderNode.sparse
+            if node.child(index).count < sparse || node.child(index + 1).count < sparse,
+                balance(node, index, memory)
+            {
+                continue
+            }
+            index += 1
+        }
+    }
+
+    /// Frees a whole subtree.
+    private mutating func drop(
+        _ node: OrderNode, _ memory: Memory, _ visit: (Double, Entry) -> Void
+    ) {
+        for index in 0..<node.count {
+            if node.isLeaf {
+                visit(node.scores[index], node.member(index))
+            } else {
+                drop(node.child(index), memory, visit)
+            }
+        }
+        freeNode(node, memory)
+    }
+
+    /// Removes up to `effort` elements from the end without a look at them: freeing in slices.
+    package mutating func removeLast(_ effort: Int, _ memory: Memory) {
+        invariant(effort >= 0, "nothing is removed backwards")
+        remove(ranks: (count - min(effort, count))..<count, memory) { _, _ in }
+    }
+}
