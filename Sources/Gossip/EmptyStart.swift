@@ -118,7 +118,17 @@ extension ClusterState {
         act(.refuseReplicas(false))
         // Pings that were not sent while playing dead are not waited for.
         nodes.updateEach { $0.pingSent = nil }
+        answerOwedPings()
         todo.insert(.updateState)
+    }
+
+    /// The pings that came while playing dead are answered now. A peer sends no second ping while
+    /// it waits for the answer to the first, and keeps its link as long as it hears anything of
+    /// us: without this it would take us for failed for good.
+    private mutating func answerOwedPings() {
+        for node in nodes.handles {
+            if let link = nodes[node].inbound { sendPing(.pong, on: link) }
+        }
     }
 
     /// The replica's side: its primary says that its data is lost.

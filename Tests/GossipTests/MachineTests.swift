@@ -97,6 +97,39 @@ private func request(
     return BusMessage(header: header, body: .empty)
 }
 
+@Suite struct EmptyStartTests {
+    private func ping(from sender: String, epoch: UInt64, slots: ClosedRange<Int>) -> BusMessage {
+        var header = BusHeader(
+            type: BusMessageType.ping.rawValue, sender: NodeID(sender) ?? CodecTests.id(1))
+        header.currentEpoch = epoch
+        header.configEpoch = epoch
+        header.slots.insert(slots)
+        header.flags = .primary
+        return BusMessage(header: header, body: .ping([], []))
+    }
+
+    /// A peer sends no second ping before the first was answered: what was ignored while playing
+    /// dead must be made up for, or the peer takes the node for failed for good.
+    @Test func pingsAreAnsweredAfterTheWait() throws {
+        var bench = try Bench(threePrimaries)
+        bench.openLinks()
+        var facts = LocalFacts()
+        facts.startedEmpty = true
+        bench.step(.localFacts(facts))
+        #expect(bench.state.isWaitingToBeReplaced)
+        bench.receive(ping(from: two, epoch: 3, slots: 10001...16383))
+        #expect(bench.sent(.pong) == 0)
+        bench.pass(100)
+        bench.receive(ping(from: one, epoch: 9, slots: 0...5000))
+        var pongs = bench.sent(.pong)
+        bench.pass(100)
+        bench.step(.tick)
+        pongs += bench.sent(.pong)
+        #expect(!bench.state.isWaitingToBeReplaced)
+        #expect(pongs == 2, "one for each peer that waits")
+    }
+}
+
 @Suite struct VotingTests {
     @Test func aVoteWaitsForTheDisk() throws {
         var bench = try Bench(threePrimaries)
