@@ -8,6 +8,7 @@ public enum CoreCommands {
             .server,
             .generic,
             .strings,
+            .bitmaps,
             .transactions,
         ]
     }
