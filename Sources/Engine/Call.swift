@@ -153,10 +153,8 @@ public struct Call {
     /// As `changed`, but dirty is counted elsewhere.
     @inline(__always)
     public func signal(_ eventClass: KeyEventClass, _ event: StaticString, _ key: KeyRef) {
-        if _slowPath(!executor.pointee.watch.isEmpty) {
-            let exists = keyspace.find(key) != nil
-            executor.pointee.watch.touch(
-                database: Int32(key.database), key: key.bytes, exists: exists)
+        if _slowPath(!executor.pointee.watch.isEmpty || executor.pointee.blocking.isWaiting) {
+            executor.noteChange(key)
         }
         if let hook = executor.pointee.keyEvent {
             KeyEvent.send(hook, executor, eventClass, event, key)

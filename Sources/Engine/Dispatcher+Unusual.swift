@@ -149,7 +149,8 @@ extension ExecutorPointer {
         while let session = pointee.postponed.popLast() { waiting.append(session) }
         for session in waiting.reversed() where !session.pointee.flags.contains(.closeNow) {
             session.pointee.flags.remove(.postponed)
-            process(session)
+            resume(session)
+            if session.pointee.flags.isDisjoint(with: .stopsInput) { process(session) }
         }
     }
 
@@ -158,17 +159,29 @@ extension ExecutorPointer {
         invariant(!session.pointee.flags.contains(.blocked), "a session is blocked once")
         session.pointee.flags.insert(.blocked)
         session.pointee.block = reason
+        session.pointee.blockedIndex = pointee.blocked.count
         pointee.blocked.append(session)
     }
 
-    /// Ends a block; the reply must have been written. Runs the input that came meanwhile.
+    /// Ends a block; the reply must have been written. The input that came meanwhile is run at the
+    /// end of the iteration, for this may be called from the middle of another client's command.
     public func unblock(_ session: UnsafeMutablePointer<Session>) {
+        guard session.pointee.flags.contains(.blocked) else { return }
+        dropHeld(session)
+        endBlocked(session)
+        if !session.pointee.output.pointee.isEmpty { queueWrite(session) }
+        queueUnblocked(session)
+    }
+
+    /// The session is blocked no more.
+    func endBlocked(_ session: UnsafeMutablePointer<Session>) {
         guard session.pointee.flags.contains(.blocked) else { return }
         session.pointee.flags.remove(.blocked)
         session.pointee.block = .none
-        pointee.blocked.remove(session)
-        if !session.pointee.output.pointee.isEmpty { queueWrite(session) }
-        if !session.pointee.flags.contains(.closeNow) { process(session) }
+        let index = session.pointee.blockedIndex
+        invariant(pointee.blocked[index] == session, "a blocked session is not in the list")
+        pointee.blocked.swapRemove(index)
+        if index < pointee.blocked.count { pointee.blocked[index].pointee.blockedIndex = index }
     }
 
     // MARK: Transactions
@@ -247,7 +260,9 @@ extension ExecutorPointer {
         discardTransaction(session)
         pointee.pendingWrites.remove(session)
         pointee.closing.remove(session)
-        pointee.blocked.remove(session)
+        dropHeld(session)
+        endBlocked(session)
+        if session.pointee.flags.contains(.unblocked) { pointee.unblocked.remove(session) }
         pointee.postponed.remove(session)
         pointee.sessions.remove(session)
         session.deinitialize(count: 1)

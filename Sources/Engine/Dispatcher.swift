@@ -69,6 +69,7 @@ extension ExecutorPointer {
             }
             consumed = batch[done].end
             done &+= 1
+            if _slowPath(pointee.blocking.hasReady) { serveReadyKeys() }
             if _slowPath(!session.pointee.flags.isDisjoint(with: .stopsBatch)) { break }
         }
         pointee.arguments.truncate(to: first)

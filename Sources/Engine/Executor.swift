@@ -102,8 +102,15 @@ public struct Executor: ~Copyable {
     public var pendingWrites = PointerList()
     /// Sessions to close at the end of this iteration.
     public var closing = PointerList()
-    /// Sessions that are blocked in WAIT or an operation.
+    /// Sessions that are blocked: WAIT, an operation, waiting for keys.
     public var blocked = PointerList()
+    /// Who waits for which key.
+    var blocking = BlockingTable()
+    var servesReadyKeys = false
+    /// While a command that waited is run again: its deadline.
+    var resumedDeadline: BlockDeadline?
+    /// Sessions whose block has ended and whose further input is to be run.
+    public var unblocked = PointerList()
     /// Sessions whose commands wait for the end of a pause.
     public var postponed = PointerList()
     public var pauseMode: PauseMode = .none

@@ -128,7 +128,7 @@ public struct InfoReport {
     private mutating func addClients() {
         var largestInput = 0
         var largestOutput = 0
-        var inTimeoutTable = 0
+        var inTimeoutTable = executor.pointee.blockedWithDeadline
         let sessions = executor.pointee.sessions.count
         for index in 0..<sessions {
             let session = executor.pointee.sessions[index]
@@ -149,6 +149,10 @@ public struct InfoReport {
             executor.pointee.blocked.count + executor.pointee.postponed.count)
         line("tracking_clients", 0)
         line("clients_in_timeout_table", inTimeoutTable)
+        line("total_blocking_keys", executor.pointee.blockedKeyCount)
+        line(
+            "total_blocking_keys_on_nokey",
+            executor.pointee.blockedKeysWakingWhenGone)
     }
 
     // MARK: Persistence

@@ -122,11 +122,7 @@ extension ExecutorPointer {
 
     /// Tells observers of a key that changed outside any command.
     public func notify(_ eventClass: KeyEventClass, _ event: StaticString, _ key: KeyRef) {
-        if !pointee.watch.isEmpty {
-            let exists = pointee.keyspace.find(key) != nil
-            pointee.watch.touch(
-                database: Int32(key.database), key: key.bytes, exists: exists)
-        }
+        noteChange(key)
         guard let hook = pointee.keyEvent else { return }
         withUnsafePointer(to: KeyEvent(eventClass: eventClass, name: event, key: key)) { event in
             hook(self, event)

@@ -49,6 +49,10 @@ public struct SessionFlags: OptionSet, Sendable {
     /// A replica that asked for a dump only (redis-cli --rdb), or an importing tool.
     public static let rdbOnly = SessionFlags(rawValue: 1 << 22)
     public static let pubsub = SessionFlags(rawValue: 1 << 23)
+    /// Commands that would wait answer at once: scripts.
+    public static let denyBlocking = SessionFlags(rawValue: 1 << 24)
+    /// Is in the executor's list of sessions whose further input is run after a block.
+    public static let unblocked = SessionFlags(rawValue: 1 << 25)
 
     /// Any of these: dispatch takes the slow look.
     public static let unusual: SessionFlags = [
@@ -75,6 +79,8 @@ public enum BlockReason {
     case operation(UInt64)
     /// SHUTDOWN waits for replicas.
     case shutdown
+    /// BLPOP and its like: the command in `held` waits for its keys.
+    case keys
 }
 
 public struct Session: ~Copyable {
@@ -97,6 +103,10 @@ public struct Session: ~Copyable {
     public var driver: UnsafeMutableRawPointer?
 
     public var block: BlockReason = .none
+    /// Position in the executor's list of blocked sessions.
+    var blockedIndex = 0
+    /// The command that waits for keys, or for the end of a pause after that.
+    var held: UnsafeMutablePointer<HeldCommand>?
     public var transaction: UnsafeMutablePointer<Transaction>?
     /// The replication offset after this session's last write (WAIT).
     public var lastWriteOffset: Int64 = 0

@@ -21,9 +21,15 @@ extension NodePointer {
             executor.pointee.mayResume = false
             executor.resumePostponed()
         }
+        if let deadline = executor.pointee.nextBlockDeadline, deadline <= instant {
+            executor.expireBlocks()
+        }
         if !pointee.waiters.isEmpty {
             if pointee.replicaSessions.count > 0 { advanceWaiters() }
         }
+        // Keys that became ready outside of a client's command: expiry, a copied data set.
+        if executor.pointee.hasReadyKeys { executor.serveReadyKeys() }
+        if !executor.pointee.unblocked.isEmpty { executor.processUnblocked() }
         if pointee.failover.state == .waitingForSync { advanceFailover() }
         if isReplica, pointee.clusterTimes.awaitsAppliedOffset { refreshClusterFacts() }
         if !pointee.migrations.isEmpty { advanceMigrations() }
@@ -62,7 +68,8 @@ extension NodePointer {
     }
 
     private var hasRequests: Bool {
-        executor.pointee.mayResume
+        executor.pointee.mayResume || executor.pointee.hasReadyKeys
+            || !executor.pointee.unblocked.isEmpty
             || !pointee.requests.links.isEmpty || !pointee.requests.files.isEmpty
             || !pointee.requests.process.isEmpty || !pointee.requests.log.isEmpty
             || !executor.pointee.pendingWrites.isEmpty || !executor.pointee.closing.isEmpty
@@ -151,6 +158,7 @@ extension NodePointer {
         if isReplica, let deadline = pointee.upstream.nextDeadline {
             wake = Swift.min(wake, deadline)
         }
+        if let deadline = executor.pointee.nextBlockDeadline { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.waiters.nextDeadline { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.migrations.nextDeadline { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.clusterTimes.next {

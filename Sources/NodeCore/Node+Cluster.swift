@@ -140,6 +140,7 @@ extension NodePointer {
     func updateRouting() {
         guard let routing = executor.pointee.routing else { return }
         pointee.cluster?.fillRouting(into: &routing.pointee)
+        executor.redirectBlocked()
     }
 
     /// Tells the machine what it must know of the data, when something of it changed.
@@ -167,12 +168,14 @@ extension NodePointer {
             let removed = executor.pointee.keyspace.removeSlot(slot)
             executor.pointee.dirty &+= Int64(removed)
         }
+        executor.databaseChanged(0)
     }
 
     /// CLUSTER RESET of a replica: nothing of the old data may stay.
     func flushAll() {
         let keyspace = executor.pointee.keyspace
         for index in 0..<keyspace.databaseCount { keyspace.flush(database: index) }
+        executor.databaseChanged(-1)
     }
 
     private func refuseReplicas(_ refuse: Bool) {

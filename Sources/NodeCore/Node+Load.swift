@@ -155,6 +155,7 @@ extension NodePointer {
         pointee.loader.retired = old
         for index in 0..<old.databaseCount { old.flush(database: index) }
         executor.pointee.watch.touchAll(database: -1)
+        executor.databaseChanged(-1)
         pointee.upstreamDatabase = pointee.loader.streamDatabase
         pointee.persistence.loadedKeys = pointee.loader.keys
         pointee.upstream.loaded(at: instant, into: &effects)

@@ -85,11 +85,17 @@ extension NodePointer {
             sessions.append(executor.pointee.blocked[index])
         }
         for session in sessions {
-            if case .wait = session.pointee.block {
+            switch session.pointee.block {
+            case .wait:
                 _ = pointee.waiters.remove(session: session.pointee.id)
                 executor.writeError(session, text)
                 executor.unblock(session)
+            case .keys:
+                executor.endBlock(session, error: Array(text.utf8))
+            case .none, .operation, .shutdown:
+                continue
             }
+            session.pointee.flags.insert(.closeAfterReply)
         }
     }
 

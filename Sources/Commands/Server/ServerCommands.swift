@@ -109,6 +109,7 @@ private func flush(_ call: Call, _ database: Int) {
         }
     }
     call.keyspace.flush(database: database)
+    call.executor.databaseChanged(database)
     call.executor.pointee.dirty &+= Int64(keys)
     invariant(call.keyspace.count(database: database) == 0, "a flushed database is empty")
 }
@@ -147,6 +148,8 @@ private func swapDatabases(_ call: Call) {
         touchExchanged(call, Int(first), Int(second))
         touchExchanged(call, Int(second), Int(first))
         call.keyspace.swap(Int(first), Int(second))
+        call.executor.databaseChanged(Int(first))
+        call.executor.databaseChanged(Int(second))
     }
     call.executor.pointee.dirty &+= 1
     call.reply.ok()

@@ -1,5 +1,5 @@
-// CLIENT UNBLOCK. What a blocked session waits for is the node's knowledge: only WAIT can be ended
-// from outside; SAVE, SHUTDOWN and MIGRATE end with their work.
+// CLIENT UNBLOCK. What a blocked session waits for is the node's knowledge: WAIT and waiting for
+// keys can be ended from outside; SAVE, SHUTDOWN and MIGRATE end with their work.
 import Base
 import Engine
 import RESP
@@ -33,16 +33,24 @@ private func clientUnblock(_ call: Call) {
         return call.reply.error(.syntax)
     }
     guard let id = call.integerOrReply(2) else { return }
-    guard let target = call.executor.pointee.sessions.find(id: UInt64(bitPattern: id)),
-        case .wait(let offset, _, _) = target.pointee.block
-    else { return call.reply.integer(0) }
-    _ = node.pointee.waiters.remove(session: target.pointee.id)
-    if withError {
-        call.executor.writeError(target, "UNBLOCKED client unblocked via CLIENT UNBLOCK")
-    } else {
-        let replicas = node.pointee.primary.acknowledgements(of: offset)
-        target.pointee.output.pointee.append(":\(replicas)\r\n")
+    guard let target = call.executor.pointee.sessions.find(id: UInt64(bitPattern: id)) else {
+        return call.reply.integer(0)
     }
-    call.executor.unblock(target)
+    let error = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
+    switch target.pointee.block {
+    case .keys:
+        call.executor.endBlock(target, error: withError ? Array(error.utf8) : nil)
+    case .wait(let offset, _, _):
+        _ = node.pointee.waiters.remove(session: target.pointee.id)
+        if withError {
+            call.executor.writeError(target, error)
+        } else {
+            let replicas = node.pointee.primary.acknowledgements(of: offset)
+            target.pointee.output.pointee.append(":\(replicas)\r\n")
+        }
+        call.executor.unblock(target)
+    case .none, .operation, .shutdown:
+        return call.reply.integer(0)
+    }
     call.reply.integer(1)
 }
