@@ -128,7 +128,8 @@ public struct Settings {
     public var clusterAnnounceBusPort = 0
     public var clusterPreferredEndpointType = "ip"
     public var clusterLinkSendBufferLimit = 0
-    public var clusterPingInterval = 1000
+    /// 0: derived from the node timeout, so that a hang is noticed soon after it.
+    public var clusterPingInterval = 0
     public var clusterAllowEmptyPrimaryRestart = false
 
     // MARK: Kept for CONFIG only

@@ -86,6 +86,7 @@ extension ClusterState {
         // The node timeout runs from here even if no ping was under way.
         if nodes[node].pingSent == nil { nodes[node].pingSent = now.instant }
         reconnectIfDue(node)
+        checkHandover()
     }
 
     mutating func connectFailed(to node: NodeHandle, _ why: LinkFailure) {

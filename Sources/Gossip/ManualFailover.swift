@@ -32,6 +32,7 @@ extension ClusterState {
     }
 
     mutating func checkManualFailoverTimeout() {
+        checkHandover()
         guard let end = manual.end, end < now.instant else { return }
         log(.warning, .manualTimedOut)
         if manual.isHandover { return endHandover(failed: "no replica took over in time") }
@@ -124,12 +125,32 @@ extension ClusterState {
         resetManualFailover()
         manual.isHandover = true
         pause(for: replica)
+        offerHandover(to: replica)
+    }
+
+    private mutating func offerHandover(to replica: NodeHandle) {
         log(.notice, .handoverStarted(to: nodes[replica].id))
         if nodes[replica].isExtended {
             sendPing(.ping, to: replica)
         } else {
             act(.sendFailoverCommand(host: nodes[replica].ip, port: clientPort(of: replica)))
         }
+    }
+
+    /// A hand-over must not wait for what cannot come: when its replica is gone it goes to the next
+    /// one, and without a majority of primaries nobody can be voted for. All nodes stopping at once
+    /// is the ordinary case of both.
+    mutating func checkHandover() {
+        guard manual.isHandover, let replica = manual.replica else { return }
+        let votes = nodes.handles.count { node in
+            nodes[node].isVoting && nodes[node].isReachable
+                && (node == NodeTable.myself || openLink(of: node) != nil)
+        }
+        if votes < quorum { return endHandover(failed: "too few primaries are left to vote") }
+        if openLink(of: replica) != nil, nodes[replica].isReachable { return }
+        guard let next = bestReplica else { return endHandover(failed: "its replica is gone") }
+        pause(for: next)
+        offerHandover(to: next)
     }
 
     /// The reachable replica with most data; the smaller ID of two equals.

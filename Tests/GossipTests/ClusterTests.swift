@@ -144,6 +144,28 @@ import Testing
         #expect(cluster.run(until: 3000) { $0.isHealthy } != nil)
     }
 
+    /// A hand-over whose replica dies goes to the next one, and ends at once when there is none.
+    @Test func aHandoverOutlivesItsReplica() {
+        let cluster = MiniCluster.formed(primaries: 3, replicas: 2, seed: 2)
+        cluster.step(0, .orderlyHandover)
+        cluster.kill(3)
+        #expect(
+            cluster.run(until: 3000) { $0.hosts[0].actions.contains(.handoverDone) } != nil)
+        #expect(cluster.server(of: 0) == 6)
+    }
+
+    @Test func aHandoverEndsWhenEverybodyStops() {
+        let cluster = MiniCluster.formed(primaries: 3, replicas: 1, seed: 2)
+        let failed = { (host: Int) in
+            cluster.hosts[host].actions.contains {
+                if case .handoverFailed = $0 { true } else { false }
+            }
+        }
+        for primary in 0..<3 { cluster.step(primary, .orderlyHandover) }
+        for replica in 3..<6 { cluster.kill(replica) }
+        #expect(cluster.run(until: 500) { _ in (0..<3).allSatisfy(failed) } != nil)
+    }
+
     @Test func aHandoverWithoutReplicasFails() {
         let cluster = MiniCluster.formed(primaries: 3, replicas: 0, seed: 2)
         cluster.step(0, .orderlyHandover)
