@@ -10,6 +10,8 @@ public struct CommandTable: ~Copyable {
     public private(set) var declarations: [CommandDeclaration] = []
     /// Own key finders, by id (cold).
     public private(set) var keyFinders: [UInt16: KeyFinder] = [:]
+    /// The types of values that the families of these commands work on.
+    public internal(set) var objectTypes = ObjectTypes()
 
     private struct Name: Equatable {
         var low: UInt64 = 0

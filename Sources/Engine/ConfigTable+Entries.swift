@@ -12,6 +12,7 @@ extension ConfigTable {
         addSnapshots(&table)
         addReplication(&table)
         addCluster(&table)
+        addLimits(&table)
         addInert(&table)
         addUnsupported(&table)
         return table.all
@@ -192,6 +193,32 @@ extension ConfigTable {
         table.number("cluster-ping-interval", \.clusterPingInterval, 0...Int.max, flags: [.hidden])
         table.bool(
             "cluster-allow-empty-primary-restart", \.clusterAllowEmptyPrimaryRestart)
+    }
+
+    private static func addLimits(_ table: inout ConfigEntries) {
+        let long = 0...Int.max
+        table.number(
+            "hash-max-listpack-entries", \.limits.hashEntries, long,
+            alias: "hash-max-ziplist-entries")
+        table.number(
+            "hash-max-listpack-value", \.limits.hashValue, long, .memory,
+            alias: "hash-max-ziplist-value")
+        table.number(
+            "list-max-listpack-size", \.limits.listSize, Int(Int32.min)...intMax,
+            alias: "list-max-ziplist-size")
+        table.number("list-compress-depth", \.limits.listCompressDepth, 0...intMax)
+        table.number("set-max-intset-entries", \.limits.setIntset, long)
+        table.number("set-max-listpack-entries", \.limits.setEntries, long)
+        table.number("set-max-listpack-value", \.limits.setValue, long)
+        table.number(
+            "zset-max-listpack-entries", \.limits.zsetEntries, long,
+            alias: "zset-max-ziplist-entries")
+        table.number(
+            "zset-max-listpack-value", \.limits.zsetValue, long, .memory,
+            alias: "zset-max-ziplist-value")
+        table.number("hll-sparse-max-bytes", \.limits.hllSparseBytes, long, .memory)
+        table.number("stream-node-max-bytes", \.limits.streamNodeBytes, long, .memory)
+        table.number("stream-node-max-entries", \.limits.streamNodeEntries, long)
     }
 
     // MARK: Checks

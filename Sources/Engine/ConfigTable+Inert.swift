@@ -82,26 +82,7 @@ extension ConfigTable {
     }
 
     private static var inertFamilies: [InertFamily] {
-        [inertTypes, inertFeatures, inertLog, inertProcess, inertDefragmentation, inertDebug]
-    }
-
-    private static var inertTypes: InertFamily {
-        let long = 0...Int.max
-        var family = InertFamily("concerns a data type that this version does not have")
-        family.number("hash-max-listpack-entries", 512, long, alias: "hash-max-ziplist-entries")
-        family.number("hash-max-listpack-value", 64, long, .memory, alias: "hash-max-ziplist-value")
-        family.number(
-            "list-max-listpack-size", -2, Int(Int32.min)...intMax, alias: "list-max-ziplist-size")
-        family.number("list-compress-depth", 0, 0...intMax)
-        family.number("set-max-intset-entries", 512, long)
-        family.number("set-max-listpack-entries", 128, long)
-        family.number("set-max-listpack-value", 64, long)
-        family.number("zset-max-listpack-entries", 128, long, alias: "zset-max-ziplist-entries")
-        family.number("zset-max-listpack-value", 64, long, .memory, alias: "zset-max-ziplist-value")
-        family.number("hll-sparse-max-bytes", 3000, long, .memory)
-        family.number("stream-node-max-bytes", 4096, long, .memory)
-        family.number("stream-node-max-entries", 100, long)
-        return family
+        [inertFeatures, inertLog, inertProcess, inertDefragmentation, inertDebug]
     }
 
     private static var inertFeatures: InertFamily {

@@ -153,6 +153,7 @@ public struct Executor: ~Copyable {
         rewrite.initialize(to: Buffer())
         scratch = .allocate(capacity: 1)
         scratch.initialize(to: Buffer())
+        commands.pointee.objectTypes.register(in: keyspace)
     }
 
     deinit {

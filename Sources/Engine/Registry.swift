@@ -1,5 +1,7 @@
 // The one door through which core families and modules add themselves to a node.
 import Base
+import Persistence
+import Storage
 
 /// A family of commands, core or module.
 public struct Extension: Sendable {
@@ -40,6 +42,13 @@ public struct Registry: ~Copyable {
                 keys: keys, syntax: syntax, summary: summary, complexity: complexity,
                 history: history, tips: tips, deprecated: deprecated, isSystem: system),
             handler: handler, finder: finder)
+    }
+
+    /// Declares a type of values: what the keyspace does with them and how they are written down.
+    public mutating func objectType(
+        _ type: ValueType, operations: ObjectType, format: ObjectFormat
+    ) {
+        table.objectTypes.insert(type, operations, format)
     }
 
     /// The categories that the reference derives from flags.

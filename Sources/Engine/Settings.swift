@@ -40,6 +40,8 @@ public struct Settings {
     public var clusterAllowPubsubshardWhenDown = true
     public var stopWritesOnSaveError = true
     public var latencyTracking = true
+    /// Up to which size collections stay compact.
+    public var limits = EncodingLimits()
 
     // MARK: Connections
     public var port = 6379

@@ -147,7 +147,8 @@ extension NodePointer {
                 ttl = Swift.max(1, expiry - now.wall.milliseconds)
             }
             var payload = Buffer()
-            guard appendDump(of: entry, to: &payload) else { return false }
+            var writer = DumpWriter(compresses: settings.rdbCompression)
+            writer.append(entry, executor.objectFormats, to: &payload)
             var words = [
                 Array((settings.clusterEnabled ? "RESTORE-ASKING" : "RESTORE").utf8), name,
                 Array(String(ttl).utf8), payload.bytes.array,
@@ -156,19 +157,6 @@ extension NodePointer {
             out.append(encodeCommand(words))
             return true
         }
-    }
-
-    /// Appends a value in the format of DUMP.
-    private func appendDump(of entry: Entry, to out: inout Buffer) -> Bool {
-        var writer = DumpWriter(compresses: settings.rdbCompression)
-        if let integer = entry.integer {
-            writer.append(integer, to: &out)
-        } else if entry.isString, let bytes = entry.storedBytes {
-            writer.append(bytes, to: &out)
-        } else {
-            return false
-        }
-        return true
     }
 
     // MARK: Answers

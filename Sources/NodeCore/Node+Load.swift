@@ -17,6 +17,8 @@ struct Loader: ~Copyable {
     var isBlocking = false
     var keys: Int64 = 0
     var expired: Int64 = 0
+    /// Collections without elements, which were skipped.
+    var emptyKeys: Int64 = 0
     var bytes: Int64 = 0
     var total: Int64 = 0
     var started: Instant = .start
@@ -42,6 +44,7 @@ extension NodePointer {
 
     public func beginLoad(totalBytes: Int64 = 0) {
         pointee.loader.reader = RDBReader(
+            decoders: executor.objectFormats.decoders,
             limits: RDBReader.Limits(
                 largestString: settings.maxBulkLength, databases: settings.databases),
             verifiesChecksum: settings.rdbChecksum)
@@ -50,6 +53,7 @@ extension NodePointer {
         pointee.loader.total = totalBytes
         pointee.loader.keys = 0
         pointee.loader.expired = 0
+        pointee.loader.emptyKeys = 0
         pointee.loader.savedID = nil
         pointee.loader.savedOffset = nil
         updateAlerts()
@@ -108,10 +112,12 @@ extension NodePointer {
             databases: settings.databases, slotted: settings.clusterEnabled,
             sipKey: SipKey(executor.pointee.prng.next(), executor.pointee.prng.next()),
             seed: executor.pointee.prng.next())
+        executor.pointee.commands.pointee.objectTypes.register(in: fresh)
         fresh.advanceClock(milliseconds: now.wall.milliseconds)
         configureAccess(fresh)
         pointee.loader.fresh = fresh
         pointee.loader.reader = RDBReader(
+            decoders: executor.objectFormats.decoders,
             limits: RDBReader.Limits(
                 largestString: settings.maxBulkLength, databases: settings.databases),
             verifiesChecksum: settings.rdbChecksum)
@@ -196,14 +202,14 @@ extension NodePointer {
                 }
             case .selectDatabase(let database): pointee.loader.database = database
             case .resize: break
-            case .entry(let entry): take(entry, into: keyspace)
+            case .entry(let entry): try take(entry, into: keyspace)
             case .functionLibrary: break
             case .end: break
             }
         }
     }
 
-    private func take(_ entry: RDBEntry, into keyspace: Keyspace) {
+    private func take(_ entry: RDBEntry, into keyspace: Keyspace) throws(RDBError) {
         let expireAt = entry.attributes.expireAt
         // A primary drops what expired while it was down; a replica leaves that to its primary.
         if pointee.loader.isBlocking, !isReplica, settings.replicaOf == nil, expireAt >= 0,
@@ -218,7 +224,13 @@ extension NodePointer {
         switch entry.value {
         case .bytes(let value): stored = keyspace.setString(key, value, expiry: expiry)
         case .integer(let value): stored = keyspace.setInteger(key, value, expiry: expiry)
-        case .payload: unreachable("a type without a decoder was accepted")
+        case .payload(let bytes):
+            guard let object = try loadObject(entry, bytes, keyspace) else {
+                pointee.loader.emptyKeys += 1
+                return
+            }
+            stored = keyspace.replaceObject(
+                key, object.type, object.value.encoding, object.value.payload, expiry: expiry)
         }
         if entry.attributes.frequency >= 0 {
             keyspace.setFrequency(stored, entry.attributes.frequency)
@@ -226,5 +238,21 @@ extension NodePointer {
             keyspace.setIdleSeconds(stored, Int(entry.attributes.idleSeconds))
         }
         pointee.loader.keys += 1
+    }
+
+    /// The value of an entry that is no string; nil for a collection without elements, which the
+    /// reference skips as well.
+    private func loadObject(
+        _ entry: RDBEntry, _ bytes: Bytes, _ keyspace: Keyspace
+    ) throws(RDBError) -> (type: ValueType, value: LoadedObject)? {
+        let (type, outcome) = executor.objectFormats.load(
+            code: entry.type, bytes, heap: keyspace.heap, limits: settings.limits,
+            largestString: settings.maxBulkLength)
+        switch outcome {
+        case .loaded(let object): return (type, object)
+        case .empty: return nil
+        case .damaged:
+            throw RDBError(.damagedValue(type: entry.type, key: entry.key.string))
+        }
     }
 }

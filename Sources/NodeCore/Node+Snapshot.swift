@@ -90,13 +90,8 @@ extension NodePointer {
         } else if policy == .allKeysLRU || policy == .volatileLRU {
             attributes.idleSeconds = Int64(executor.pointee.keyspace.idleSeconds(entry))
         }
-        if let value = entry.integer {
-            pointee.snapshot.writer.entry(
-                key: entry.key, value: value, attributes, into: &pointee.snapshot.buffer)
-        } else if let bytes = entry.storedBytes {
-            pointee.snapshot.writer.entry(
-                key: entry.key, value: bytes, attributes, into: &pointee.snapshot.buffer)
-        }
+        pointee.snapshot.writer.entry(
+            entry, attributes, executor.objectFormats, into: &pointee.snapshot.buffer)
     }
 
     private func info(at now: Now) -> RDBInfo {

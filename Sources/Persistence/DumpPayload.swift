@@ -1,6 +1,6 @@
 // The payload of DUMP, RESTORE and MIGRATE: type code, value as in an RDB file, then a footer of
 // two bytes of version and eight of checksum, both little-endian. Payloads of redis-server up to
-// 7.0 are read, and ours are read by it. What a client sends is hostile until proven otherwise: the
+// 7.4 are read, and ours are read by 7.0. What a client sends is hostile until proven otherwise: the
 // checksum is no secret, so every length is checked as if there were none.
 import Base
 
@@ -41,7 +41,7 @@ enum DumpFooter {
         guard payload.count >= size else { return nil }
         let body = payload.count - size
         let version = Int(payload[body]) | (Int(payload[body + 1]) &<< 8)
-        guard version <= RDBFormat.version else { return nil }
+        guard version <= RDBFormat.readableVersions.upperBound else { return nil }
         if verifiesChecksum {
             let stored = UnsafeRawPointer(payload.base + body + 2)
                 .loadUnaligned(as: UInt64.self)
@@ -71,6 +71,19 @@ public struct DumpWriter: ~Copyable {
         let mark = out.count
         out.append(RDBType.string)
         strings.append(value, to: &out)
+        DumpFooter.append(to: &out, from: mark)
+    }
+
+    /// A value whose parts `body` writes.
+    public mutating func append(
+        type: UInt8, to out: inout Buffer, _ body: (ObjectWriter) -> Void
+    ) {
+        invariant(RDBType.name(type) != nil, "an undefined type code")
+        let mark = out.count
+        out.append(type)
+        withUnsafeMutablePointer(to: &out) { out in
+            withUnsafeMutablePointer(to: &strings) { body(ObjectWriter(out: out, strings: $0)) }
+        }
         DumpFooter.append(to: &out, from: mark)
     }
 

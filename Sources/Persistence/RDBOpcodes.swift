@@ -5,8 +5,8 @@ import Base
 public enum RDBFormat {
     /// The version that we write: redis-server 7.0's.
     public static let version = 10
-    /// The versions that the reader takes; 11 is redis-server 7.2's.
-    public static let readableVersions = 1...11
+    /// The versions that the reader takes; 11 is redis-server 7.2's, 12 is 7.4's.
+    public static let readableVersions = 1...12
 }
 
 public enum RDBOpcode {
@@ -45,6 +45,9 @@ public enum RDBType {
     public static let stream2: UInt8 = 19
     public static let setListpack: UInt8 = 20
     public static let stream3: UInt8 = 21
+    /// Hashes with fields that expire, as redis-server 7.4 writes them.
+    public static let hashExpiring: UInt8 = 24
+    public static let hashListpackExpiring: UInt8 = 25
 
     /// What `code` stands for, for messages; nil when no version of the format defines it.
     public static func name(_ code: UInt8) -> String? {
@@ -70,9 +73,29 @@ public enum RDBType {
         case stream2: "stream (version 2)"
         case setListpack: "set (listpack)"
         case stream3: "stream (version 3)"
+        case hashExpiring: "hash (fields expire)"
+        case hashListpackExpiring: "hash (listpack, fields expire)"
         default: nil
         }
     }
+}
+
+/// The tags of the parts of a module's value.
+public enum RDBModulePart {
+    public static let end: UInt64 = 0
+    public static let signed: UInt64 = 1
+    public static let unsigned: UInt64 = 2
+    public static let float: UInt64 = 3
+    public static let double: UInt64 = 4
+    public static let string: UInt64 = 5
+}
+
+/// The lengths that stand for what has no digits, in a score that is written as text.
+enum RDBTextDouble {
+    static let firstSpecial: UInt8 = 253
+    static let nan: UInt8 = 253
+    static let infinity: UInt8 = 254
+    static let negativeInfinity: UInt8 = 255
 }
 
 /// The forms of a length: two bits choose between 6, 14, 32 and 64 bits, or a special string.

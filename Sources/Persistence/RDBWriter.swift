@@ -202,6 +202,15 @@ public struct RDBWriter: ~Copyable {
         seal(out, from: mark)
     }
 
+    /// The parts of a value, written by `body`.
+    public mutating func object(into out: inout Buffer, _ body: (ObjectWriter) -> Void) {
+        let mark = out.count
+        withUnsafeMutablePointer(to: &out) { out in
+            withUnsafeMutablePointer(to: &strings) { body(ObjectWriter(out: out, strings: $0)) }
+        }
+        seal(out, from: mark)
+    }
+
     // MARK: Helpers
 
     @inline(__always)

@@ -75,7 +75,7 @@ import Testing
 
     @Test func refusesNewerVersions() {
         var payload = dump(Array("5".utf8))
-        payload[payload.count - 10] = 11
+        payload[payload.count - 10] = 13
         #expect(open(payload, verifies: false) == .failure(.versionOrChecksum))
         let reply = "ERR DUMP payload version or checksum are wrong"
         #expect(DumpError.versionOrChecksum.reply == reply)

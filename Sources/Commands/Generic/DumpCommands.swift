@@ -81,13 +81,7 @@ private func dumpKey(_ call: Call) {
     let room = call.executor.pointee.scratch
     invariant(room.pointee.isEmpty, "the work space is in use")
     var writer = DumpWriter(compresses: call.executor.pointee.settings.rdbCompression)
-    if let integer = entry.integer {
-        writer.append(integer, to: &room.pointee)
-    } else if let string = call.stringOrReply(entry), let bytes = string.storedBytes {
-        writer.append(bytes, to: &room.pointee)
-    } else {
-        return
-    }
+    writer.append(entry, call.executor.objectFormats, to: &room.pointee)
     call.reply.bulk(room.pointee.bytes)
     room.pointee.removeAll()
     room.pointee.shrink(above: 64 * 1024)
@@ -150,27 +144,51 @@ private func restore(_ call: Call) {
         call.reply.error("ERR Invalid TTL value, must be >= 0")
         return
     }
-    var reader = DumpReader(largestString: max(call.executor.pointee.settings.maxBulkLength, 1))
+    let largest = max(call.executor.pointee.settings.maxBulkLength, 1)
+    let formats = call.executor.objectFormats
+    var reader = DumpReader(decoders: formats.decoders, largestString: largest)
     do throws(DumpError) {
-        let (_, value) = try reader.open(
+        let (code, value) = try reader.open(
             call[3], verifiesChecksum: call.executor.pointee.checksDumpPayloads)
+        let restored: RestoredValue
+        switch value {
+        case .bytes(let bytes): restored = .bytes(bytes)
+        case .integer(let number): restored = .integer(number)
+        case .payload(let bytes):
+            let (type, outcome) = formats.load(
+                code: code, bytes, heap: call.heap, limits: call.limits, largestString: largest)
+            guard case .loaded(let object) = outcome else {
+                throw .badFormat(.damagedValue(type: code, key: key.bytes.string))
+            }
+            restored = .object(type, object)
+        }
         var deadline: Int64?
         if time > 0 {
             let (sum, tooLate) = time.addingReportingOverflow(
                 options.isAbsolute ? 0 : call.now.milliseconds)
             deadline = tooLate ? .max : sum
         }
-        store(call, key, value, deadline, options, replaces: existed)
+        store(call, key, restored, deadline, options, replaces: existed)
     } catch {
         call.reply.error(error.reply)
     }
 }
 
+/// A value out of its payload.
+private enum RestoredValue {
+    case bytes(Bytes)
+    case integer(Int64)
+    case object(ValueType, LoadedObject)
+}
+
 private func store(
-    _ call: Call, _ key: KeyRef, _ value: RDBValue, _ deadline: Int64?,
+    _ call: Call, _ key: KeyRef, _ value: RestoredValue, _ deadline: Int64?,
     _ options: RestoreOptions, replaces: Bool
 ) {
     if let deadline, call.isOver(deadline) {
+        if case .object(let type, let object) = value {
+            call.keyspace.discard(type, object.encoding, object.payload)
+        }
         if replaces { deleteReplaced(call, key) }
         call.reply.ok()
         return
@@ -183,9 +201,9 @@ private func store(
     switch value {
     case .integer(let number): entry = call.keyspace.setInteger(key, number, expiry: expiry)
     case .bytes(let bytes): entry = call.keyspace.setString(key, bytes, expiry: expiry)
-    case .payload:
-        call.reply.error("ERR Bad data format")
-        return
+    case .object(let type, let object):
+        entry = call.keyspace.replaceObject(
+            key, type, object.encoding, object.payload, expiry: expiry)
     }
     applyUse(call, entry, options)
     if let deadline, !options.isAbsolute { rewrite(call, deadline) }

@@ -129,7 +129,7 @@ private func objectHelp(_ call: Call) {
 
 extension Keyspace {
     /// What OBJECT ENCODING calls the form of a value.
-    func encodingName(_ entry: Entry) -> StaticString {
+    public func encodingName(_ entry: Entry) -> StaticString {
         if entry.isString { return stringEncodingName(entry) }
         switch entry.encoding {
         case .listpack: return "listpack"

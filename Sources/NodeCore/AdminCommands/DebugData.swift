@@ -1,5 +1,6 @@
 // DEBUG subcommands about keys and values: OBJECT, SDSLEN, DIGEST, POPULATE, HTSTATS and the like.
 import Base
+import Commands
 import Engine
 import HashSlots
 import Persistence
@@ -47,21 +48,17 @@ private func debugObject(_ call: Call, _ entry: Entry) {
     let idle = call.keyspace.idleSeconds(entry)
     var dump = Buffer()
     var writer = DumpWriter(compresses: call.executor.pointee.settings.rdbCompression)
-    if let integer = entry.integer {
-        writer.append(integer, to: &dump)
-    } else if let bytes = entry.storedBytes {
-        writer.append(bytes, to: &dump)
-    }
+    writer.append(entry, call.executor.objectFormats, to: &dump)
     // Without what DUMP adds: the type, the version and the checksum.
     let length = Swift.max(0, dump.count - 11)
     let clock = (call.now.seconds - Int64(idle)) & 0xFF_FFFF
     call.reply.simple(
-        "Value at:\(entry.base) refcount:1 encoding:\(call.keyspace.stringEncodingName(entry)) "
+        "Value at:\(entry.base) refcount:1 encoding:\(call.keyspace.encodingName(entry)) "
             + "serializedlength:\(length) lru:\(clock) lru_seconds_idle:\(idle)")
 }
 
 private func debugLengths(_ call: Call, _ entry: Entry) {
-    guard let bytes = entry.storedBytes else {
+    guard entry.isString, let bytes = entry.storedBytes else {
         return call.reply.error("ERR Not an sds encoded string." as StaticString)
     }
     let key = entry.key.count

@@ -80,11 +80,7 @@ extension NodePointer {
                 } else if policy.usesTime {
                     attributes.idleSeconds = Int64(keyspace.idleSeconds(entry))
                 }
-                if let value = entry.integer {
-                    writer.entry(key: entry.key, value: value, attributes, into: &out)
-                } else if let bytes = entry.storedBytes {
-                    writer.entry(key: entry.key, value: bytes, attributes, into: &out)
-                }
+                writer.entry(entry, attributes, executor.objectFormats, into: &out)
             }
         }
         writer.end(into: &out)

@@ -16,6 +16,12 @@ struct DetachedValue {
         word = encoding == .embedded ? 0 : entry.payloadWord
     }
 
+    init(type: ValueType, encoding: Encoding, _ payload: UnsafeMutableRawPointer) {
+        self.type = type
+        self.encoding = encoding
+        word = UInt64(UInt(bitPattern: payload))
+    }
+
     /// True when there is memory outside of the entry's block.
     @inline(__always)
     var ownsMemory: Bool { encoding != .embedded && encoding != .integer }
@@ -122,6 +128,6 @@ extension Keyspace {
         guard let free = state.pointee.types[Int(value.type.rawValue)].free else {
             unreachable("a value of a type that nobody registered")
         }
-        return free(value.payload, value.encoding.rawValue, memory.raw, effort)
+        return free(value.payload, value.encoding.rawValue, raw, effort)
     }
 }

@@ -130,7 +130,7 @@ extension Keyspace {
         guard let copy = state.pointee.types[Int(value.type.rawValue)].copy else {
             unreachable("a value of a type that cannot be copied")
         }
-        return copy(value.payload, value.encoding.rawValue, memory.raw)
+        return copy(value.payload, value.encoding.rawValue, raw)
     }
 
     /// A block with the value of `entry` under another key or with another expiry. `word` is the

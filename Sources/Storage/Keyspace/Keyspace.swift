@@ -169,14 +169,14 @@ public struct Keyspace {
 
     // MARK: Change
 
-    /// To be called before an entry's value is changed in place through a pointer. The functions of
-    /// this target call it by themselves.
+    /// The same, for a string's value.
     @inline(__always)
     public func willModify(_ entry: Entry, _ key: KeyRef) { willChange(entry, key) }
 
-    /// Lets a running snapshot serialise the entry as it is before it changes.
+    /// Lets a running snapshot serialise the entry as it is before it changes: to be called before
+    /// every change in place, of a collection too.
     @inline(__always)
-    func willChange(_ entry: Entry, _ key: KeyRef) {
+    public func willChange(_ entry: Entry, _ key: KeyRef) {
         let table = table(key)
         if _slowPath(table.pointee.isInSnapshot), entry.epoch != table.pointee.epoch {
             emit(entry, database(Int(key.database)).pointee.snapshotLabel, table)

@@ -5,14 +5,15 @@ import Base
 
 public struct ObjectType {
     /// Frees about `effort` elements of a value; true when the value is gone altogether, else it
-    /// is called again. Arguments: payload, encoding, `Memory.raw`, effort.
+    /// is called again. Arguments: payload, encoding, `Keyspace.raw` (for `ObjectHeap(raw:)`),
+    /// effort.
     public typealias Free =
         @convention(c) (UnsafeMutableRawPointer, UInt8, UnsafeMutableRawPointer, Int) -> Bool
     /// How many elements freeing must visit; decides whether it happens at once.
     public typealias FreeEffort = @convention(c) (UnsafeMutableRawPointer, UInt8) -> Int
     /// Bytes of a value without its entry, estimated from up to `samples` elements (0: all).
     public typealias MemoryUsage = @convention(c) (UnsafeMutableRawPointer, UInt8, Int) -> Int
-    /// A deep copy. Arguments: payload, encoding, `Memory.raw`.
+    /// A deep copy. Arguments: payload, encoding, `Keyspace.raw`.
     public typealias Copy =
         @convention(c) (UnsafeMutableRawPointer, UInt8, UnsafeMutableRawPointer)
         -> UnsafeMutableRawPointer

@@ -13,6 +13,16 @@ extension EntryTable {
     @inline(__always)
     private static func arraySize(_ bits: UInt8) -> Int { Bucket.size &<< Int(bits) }
 
+    /// Gives an empty table room for about `entries` from the start.
+    mutating func reserve(_ entries: Int, _ memory: Memory) {
+        invariant(buckets == nil && count == 0, "only an empty table is given room")
+        guard entries > 0 else { return }
+        var target: UInt8 = 0
+        while entries &* 5 >= 32 &<< Int(target), target < 39 { target += 1 }
+        buckets = memory.allocateTable(EntryTable.arraySize(target))
+        bits = target
+    }
+
     @inline(never)
     mutating func grow(_ memory: Memory, _ key: SipKey) {
         guard buckets != nil else {
