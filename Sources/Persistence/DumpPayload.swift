@@ -1,7 +1,7 @@
 // The payload of DUMP, RESTORE and MIGRATE: type code, value as in an RDB file, then a footer of
 // two bytes of version and eight of checksum, both little-endian. Payloads of redis-server up to
-// 7.4 are read, and ours are read by 7.0. What a client sends is hostile until proven otherwise: the
-// checksum is no secret, so every length is checked as if there were none.
+// 7.4 are read, and ours are read by 7.0. What a client sends is hostile until proven otherwise:
+// the checksum is no secret, so every length is checked as if there were none.
 import Base
 
 public enum DumpError: Error, Sendable, Equatable {

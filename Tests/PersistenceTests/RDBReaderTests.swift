@@ -99,7 +99,7 @@ import Testing
             bytes += [RDBOpcode.end]
             if version >= 5 { bytes += [UInt8](repeating: 0, count: 8) }
             let reading = readAtOnce(bytes)
-            if (1...11).contains(version) {
+            if RDBFormat.readableVersions.contains(version) {
                 #expect(reading.error == nil)
                 #expect(reading.items == [version < 5 ? "end absent" : "end disabledByWriter"])
             } else {
