@@ -158,7 +158,8 @@ extension ClusterState {
         var best: NodeHandle?
         for replica in me.replicas {
             let record = nodes[replica]
-            guard record.isReachable, openLink(of: replica) != nil, record.offset > 0,
+            let hasData = record.offset > 0 || facts.replicationOffset == 0
+            guard record.isReachable, openLink(of: replica) != nil, hasData,
                 !record.flags.contains(.noFailover)
             else { continue }
             if let other = best {

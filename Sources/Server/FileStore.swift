@@ -167,14 +167,16 @@ struct FileStore: ~Copyable {
         _ contents: [UInt8],
         sync: Bool
     ) throws(SystemError) {
+        let isLocked = lock?.path == path
         replacements += 1
-        let temporary = "\(path).tmp-\(getpid())-\(replacements)"
+        // Nobody else writes what is locked: one name, so that a crash leaves one file at most,
+        // which the next replacement takes.
+        let temporary = isLocked ? "\(path).tmp" : "\(path).tmp-\(getpid())-\(replacements)"
         let descriptor = try Syscalls.open(
             temporary,
             O_RDWR | O_CREAT | O_TRUNC,
             mode: mode(of: path)
         )
-        let isLocked = lock?.path == path
         do throws(SystemError) {
             try write(contents, to: descriptor, path: temporary)
             if sync { try Syscalls.sync(descriptor, path: temporary) }
