@@ -181,8 +181,10 @@ extension NodePointer {
         switch meaning {
         case .clusterState(let version, let synced):
             clusterStateWritten(version: version, synced: synced, failure: failure)
-        case .snapshot: saveEnded(failure: failure)
-        case .snapshotProgress(let bytes): snapshotProgressed(bytes: bytes)
+        // What comes late of a save that was cancelled is nothing to the one that runs now.
+        case .snapshot(let file): if pointee.snapshot.writes(file) { saveEnded(failure: failure) }
+        case .snapshotProgress(let file, let bytes):
+            if pointee.snapshot.writes(file) { snapshotProgressed(bytes: bytes) }
         case .lostWrites(let commands, let bytes, let name):
             lostWritesSaved(commands: commands, bytes: bytes, name: name, failure: failure)
         case .configRewrite(let id):

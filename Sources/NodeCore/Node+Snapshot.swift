@@ -56,6 +56,10 @@ struct SnapshotJob: ~Copyable {
         if case .none = target { return false }
         return true
     }
+    func writes(_ number: UInt64) -> Bool {
+        if case .file(number, _) = target { return true }
+        return false
+    }
     func serves(_ session: UInt64) -> Bool {
         sessions.contains(session) || draining.contains(session)
     }
@@ -209,7 +213,7 @@ extension NodePointer {
                 let size = pointee.snapshot.sinceCheckpoint
                 pointee.snapshot.sinceCheckpoint = 0
                 pointee.requests.files.append(
-                    .checkpoint(file: number, ticket: ticket(.snapshotProgress(bytes: size))))
+                    .checkpoint(file: number, ticket: ticket(.snapshotProgress(file: number, bytes: size))))
             }
         }
         pointee.snapshot.buffer.removeAll()
@@ -229,7 +233,7 @@ extension NodePointer {
             carryOut(effects)
         case .file(let number, let name):
             pointee.requests.files.append(
-                .commit(file: number, name: name, ticket: ticket(.snapshot)))
+                .commit(file: number, name: name, ticket: ticket(.snapshot(file: number))))
             pointee.snapshot.isCommitting = true
             pointee.snapshot.buffer.release()
         }

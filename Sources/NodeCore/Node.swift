@@ -38,9 +38,9 @@ struct NodeRequests {
 enum FileTicket {
     /// nodes.conf of this version; synced if `synced`.
     case clusterState(version: UInt64, synced: Bool)
-    case snapshot
+    case snapshot(file: UInt64)
     /// So many bytes of the snapshot's file are written.
-    case snapshotProgress(bytes: Int)
+    case snapshotProgress(file: UInt64, bytes: Int)
     case lostWrites(commands: Int, bytes: Int, name: String)
     case configRewrite(session: UInt64)
 }
