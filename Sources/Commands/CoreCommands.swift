@@ -11,6 +11,7 @@ public enum CoreCommands {
             .bitmaps,
             .hyperLogLogs,
             .transactions,
+            .pubsub,
         ]
     }
 }
