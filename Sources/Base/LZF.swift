@@ -49,10 +49,7 @@ public struct LZFCompressor: ~Copyable {
                 continue
             }
             let longest = min(input.count - position, longestReference)
-            var length = 3
-            while length < longest, base[candidate + length] == base[position + length] {
-                length += 1
-            }
+            let length = commonLength(base + candidate, base + position, atMost: longest)
             guard sink.literals(base + literals, position - literals),
                 sink.reference(distance: distance, length: length)
             else { return 0 }
@@ -80,6 +77,25 @@ public struct LZFCompressor: ~Copyable {
     private func hash(_ at: UnsafePointer<UInt8>, _ log: Int) -> Int {
         let three = UInt32(at[0]) | (UInt32(at[1]) &<< 8) | (UInt32(at[2]) &<< 16)
         return Int((three &* 0x9E37_79B1) &>> UInt32(32 &- log))
+    }
+
+    /// How many bytes both places have in common, eight at a time; the first three are known to be.
+    @inline(__always)
+    private func commonLength(
+        _ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>, atMost longest: Int
+    ) -> Int {
+        let left = UnsafeRawPointer(a)
+        let right = UnsafeRawPointer(b)
+        var length = 3
+        while length &+ 8 <= longest {
+            let difference =
+                UInt64(littleEndian: left.loadUnaligned(fromByteOffset: length, as: UInt64.self))
+                ^ UInt64(littleEndian: right.loadUnaligned(fromByteOffset: length, as: UInt64.self))
+            if difference != 0 { return length &+ (difference.trailingZeroBitCount &>> 3) }
+            length &+= 8
+        }
+        while length < longest, a[length] == b[length] { length &+= 1 }
+        return length
     }
 
     @inline(__always)
@@ -171,12 +187,27 @@ public func lzfDecompress(
         let from = written - ((control & 0x1F) &<< 8) - Int(base[read]) - 1
         read += 1
         guard from >= 0, count - written >= length else { return false }
-        if from + length <= written {
-            memcpy(out + written, out + from, length)
-        } else {
-            for offset in 0..<length { out[written + offset] = out[from + offset] }
-        }
+        repeatBytes(out + written, from: out + from, distance: written - from, count: length)
         written += length
     }
     return written == count
+}
+
+/// Copies a reference, which may reach into its own result: what it names then repeats. Each round
+/// copies all whole periods that are there already, so the pieces double.
+@inline(__always)
+private func repeatBytes(
+    _ to: UnsafeMutablePointer<UInt8>, from: UnsafeMutablePointer<UInt8>, distance: Int, count: Int
+) {
+    invariant(distance > 0, "a reference looks back")
+    if distance == 1 {
+        memset(to, Int32(from[0]), count)
+        return
+    }
+    var done = 0
+    while done < count {
+        let piece = min(distance &+ done, count &- done)
+        memcpy(to + done, from, piece)
+        done &+= piece
+    }
 }

@@ -77,7 +77,7 @@ public struct RDBWriter: ~Copyable {
     /// `compresses`: rdbcompression. `checksums`: rdbchecksum; without it the trailer is 0.
     public init(compresses: Bool = true, checksums: Bool = true) {
         self.checksums = checksums
-        strings = RDBStringEncoder(compresses: compresses)
+        strings = RDBStringEncoder(compresses: compresses, samples: true)
     }
 
     // MARK: The frame
@@ -261,10 +261,21 @@ struct RDBStringEncoder: ~Copyable {
     /// The reference's bound: shorter strings are not worth the attempt.
     private static let shortestCompressed = 21
 
-    private let compresses: Bool
-    private var compressor = LZFCompressor()
+    /// After so many strings in a row that did not compress, only every eighth is tried.
+    private static let patience = 16
 
-    init(compresses: Bool) { self.compresses = compresses }
+    private let compresses: Bool
+    private let samples: Bool
+    private var compressor = LZFCompressor()
+    /// Strings in a row that did not compress, or were not tried.
+    private var fruitless = 0
+
+    /// `samples`: long runs of incompressible strings, such as compressed or encrypted ones, are
+    /// mostly not tried. What a string becomes then depends on those before it.
+    init(compresses: Bool, samples: Bool = false) {
+        self.compresses = compresses
+        self.samples = samples
+    }
 
     @inline(__always)
     mutating func append(_ bytes: Bytes, to out: inout Buffer) {
@@ -297,11 +308,14 @@ struct RDBStringEncoder: ~Copyable {
 
     /// False, with nothing written, when compression would not save at least four bytes.
     private mutating func appendCompressed(_ bytes: Bytes, to out: inout Buffer) -> Bool {
+        fruitless &+= 1
+        if samples, fruitless > Self.patience, fruitless & 7 != 0 { return false }
         let widestHead = 1 + 2 * RDBLength.widest
         let room = out.reserve(widestHead + bytes.count)
         let data = room + widestHead
         let size = compressor.compress(bytes, to: data, room: bytes.count - 4)
         guard size > 0 else { return false }
+        fruitless = 0
         room[0] = RDBLength.compressed
         var head = 1
         head += RDBLength.write(UInt64(size), to: room + head)
