@@ -201,7 +201,8 @@ extension NodePointer {
                     pointee.loader.savedOffset = offset
                 }
             case .selectDatabase(let database): pointee.loader.database = database
-            case .resize: break
+            case .resize(let keys, _):
+                keyspace.reserve(Int(clamping: keys), database: pointee.loader.database)
             case .entry(let entry): try take(entry, into: keyspace)
             case .functionLibrary: break
             case .end: break

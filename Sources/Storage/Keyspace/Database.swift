@@ -98,6 +98,8 @@ extension UnsafeMutablePointer where Pointee == Database {
     func release(_ memory: Memory) {
         invariant(pointee.count == 0, "a database is released with keys in it")
         let count = pointee.tableCount
+        // A table that was given room and never a key.
+        if count == 1 { pointee.tables[0].release(memory) }
         memory.freeTable(pointee.tables, Database.tablesSize(count))
         if let groups = pointee.groups { memory.freeTable(groups, Database.groupsSize(count)) }
         memory.freeTable(self, Database.blockSize)

@@ -90,6 +90,15 @@ public struct Keyspace {
         state.deallocate()
     }
 
+    /// Makes room for so many keys, for loading: spares a large table its rehashes on the way. A
+    /// hint; what is told is not believed beyond a bound, and a database with keys stays as it is.
+    public func reserve(_ keys: Int, database: Int) {
+        let place = self.database(database)
+        guard place.pointee.tableCount == 1, place.pointee.count == 0 else { return }
+        guard place.pointee.tables[0].buckets == nil else { return }
+        place.pointee.tables[0].reserve(min(keys, 1 << 24), memory)
+    }
+
     // MARK: Facts
 
     public var memory: Memory { state.pointee.memory }
