@@ -120,3 +120,29 @@ final class Received {
         model.keyspace.destroy()
     }
 }
+
+/// Room that is made before keys come.
+@Suite struct ReserveTests {
+    @Test(arguments: [0, 1, 5000, Int.max])
+    func roomIsAHint(keys: Int) {
+        let keyspace = Keyspace(databases: 2, slotted: false, sipKey: SipKey(1, 2))
+        keyspace.reserve(keys, database: 1)
+        keyspace.reserve(keys, database: 1)
+        for number in 0..<3000 {
+            "key:\(number)".withBytes { bytes in
+                let key = keyspace.key(bytes, database: 1)
+                keyspace.setString(key, bytes, expiry: .clear)
+            }
+        }
+        keyspace.reserve(keys, database: 1)
+        #expect(keyspace.count(database: 1) == 3000)
+        keyspace.destroy()
+    }
+
+    @Test func roomThatNobodyUsedIsGivenBack() {
+        let keyspace = Keyspace(databases: 1, slotted: false, sipKey: SipKey(1, 2))
+        keyspace.reserve(100_000, database: 0)
+        keyspace.flush(database: 0)
+        keyspace.destroy()
+    }
+}

@@ -281,6 +281,13 @@ public struct Entry: Equatable {
         return pointer
     }
 
+    /// The address of a value that has memory of its own; nil when it is in the block.
+    @inline(__always)
+    var separateValue: UnsafeRawPointer? {
+        guard encoding.rawValue > Encoding.integer.rawValue else { return nil }
+        return UnsafeRawPointer(payload)
+    }
+
     /// The value of a string that is stored as an integer.
     @inline(__always)
     public var integer: Int64? {

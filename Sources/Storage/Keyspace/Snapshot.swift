@@ -39,7 +39,12 @@ struct SnapshotState {
     var unit = 0
     var table = 0
     var cursor: UInt64 = 0
+    /// Buckets ahead of the cursor that were asked for already.
+    var prefetched = 0
     var emitted = 0
+
+    /// The walk asks for so many buckets at once: their memory latencies then overlap.
+    static let prefetchedBuckets = 8
 }
 
 extension Keyspace {
@@ -138,6 +143,7 @@ extension Keyspace {
         state.pointee.snapshot.unit = 0
         state.pointee.snapshot.table = 0
         state.pointee.snapshot.cursor = 0
+        state.pointee.snapshot.prefetched = 0
         state.pointee.snapshot.phase = phase
     }
 
@@ -174,6 +180,7 @@ extension Keyspace {
         if next != from {
             state.pointee.snapshot.table = next
             state.pointee.snapshot.cursor = 0
+            state.pointee.snapshot.prefetched = 0
         }
         let table = database.pointee.tables + next
         let isSettling = state.pointee.snapshot.phase == .settling
@@ -185,6 +192,12 @@ extension Keyspace {
         var cost = 1
         let label = database.pointee.snapshotLabel
         let epoch = table.pointee.epoch
+        if state.pointee.snapshot.prefetched == 0 {
+            table.pointee.prefetchScan(
+                state.pointee.snapshot.cursor, buckets: SnapshotState.prefetchedBuckets)
+            state.pointee.snapshot.prefetched = SnapshotState.prefetchedBuckets
+        }
+        state.pointee.snapshot.prefetched -= 1
         let cursor = table.pointee.scan(state.pointee.snapshot.cursor) { base in
             let entry = Entry(base)
             guard entry.epoch != epoch else { return }
@@ -195,6 +208,7 @@ extension Keyspace {
         if cursor == 0 {
             table.pointee.endEpoch()
             state.pointee.snapshot.table = next + 1
+            state.pointee.snapshot.prefetched = 0
         }
         return cost
     }

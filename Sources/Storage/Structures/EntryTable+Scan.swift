@@ -30,6 +30,32 @@ extension EntryTable {
         return position
     }
 
+    /// Asks for the memory that the next `count` calls of `scan` will visit: first the buckets,
+    /// then the entries, then the values that stand apart. A hint; left out during a rehash.
+    func prefetchScan(_ cursor: UInt64, buckets count: Int) {
+        guard let buckets, !isRehashing else { return }
+        func forEachBucket(_ body: (Bucket) -> Void) {
+            var position = cursor
+            for _ in 0..<count {
+                body(EntryTable.bucket(buckets, mask(position, bits)))
+                position = EntryTable.next(position, bits)
+                if position == 0 { return }
+            }
+        }
+        forEachBucket { prefetch($0.line) }
+        forEachBucket { EntryTable.visitLine($0) { prefetch($0) } }
+        forEachBucket { bucket in
+            EntryTable.visitLine(bucket) { base in
+                if let value = Entry(base).separateValue {
+                    prefetch(value)
+                    prefetch(value + 64)
+                } else {
+                    prefetch(base + 64)
+                }
+            }
+        }
+    }
+
     @inline(__always)
     private func mask(_ cursor: UInt64, _ bits: UInt8) -> Int {
         Int(truncatingIfNeeded: cursor & ((1 &<< UInt64(bits)) &- 1))
