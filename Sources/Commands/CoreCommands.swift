@@ -9,9 +9,7 @@ public enum CoreCommands {
             .generic,
             .strings,
             .bitmaps,
-            .hyperLogLogs,
             .transactions,
-            .pubsub,
         ]
     }
 }

@@ -13,7 +13,6 @@ extension ConfigTable {
         addReplication(&table)
         addCluster(&table)
         addLimits(&table)
-        addObservation(&table)
         addInert(&table)
         addUnsupported(&table)
         return table.all

@@ -95,6 +95,9 @@ extension NodePointer {
     }
 
     private func writeReplicas<S: Shell>(_ shell: inout S) {
+        let end = executor.pointee.backlog.pointee.endOffset
+        pointee.streamGrowth = Int(Swift.max(0, end - pointee.streamEndBefore))
+        pointee.streamEndBefore = end
         for index in 0..<pointee.replicaSessions.count {
             let session = pointee.replicaSessions[index]
             if session.pointee.flags.contains(.closeNow) { continue }

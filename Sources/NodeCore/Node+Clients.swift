@@ -28,7 +28,8 @@ extension NodePointer {
         executor.pointee.stats.connectionsReceived += 1
         let session = executor.openSession(peer: peer, local: local)
         if unixSocket { session.pointee.flags.insert(.unixSocket) }
-        executor.refreshOutputLimit(session)
+        session.pointee.outputHardLimit =
+            settings.normalOutputLimit.hard == 0 ? .max : settings.normalOutputLimit.hard
         return .session(session)
     }
 
@@ -98,6 +99,10 @@ extension NodePointer {
         executor.freeSession(session)
     }
 
+    /// Bytes that one replica may be written per iteration. Enough for it to catch up whatever the
+    /// clients write, and little enough not to make them wait for it.
+    public var replicaWriteBudget: Int { (128 << 10) + 2 * pointee.streamGrowth }
+
     /// What to write now: queued replies first, then, for a replica, the stream.
     @inline(__always)
     public func nextOutput(_ session: UnsafeMutablePointer<Session>) -> Bytes {
@@ -116,9 +121,10 @@ extension NodePointer {
         if _fastPath(!output.pointee.isEmpty) {
             output.pointee.consume(count)
             executor.pointee.stats.netOutputBytes &+= Int64(count)
-            if _slowPath(output.pointee.isEmpty) { output.pointee.shrink(above: 64 * 1024) }
             if _slowPath(session.pointee.flags.contains(.replica)) {
                 replicaTook(session)
+            } else if _slowPath(output.pointee.isEmpty) {
+                output.pointee.shrink(above: 64 * 1024)
             }
             return
         }
@@ -129,17 +135,12 @@ extension NodePointer {
     /// A replica's socket took part of its snapshot.
     private func replicaTook(_ session: UnsafeMutablePointer<Session>) {
         pointee.primary.snapshotProgressed(session: session.pointee.id, at: instant)
-        guard session.pointee.output.pointee.isEmpty else { return }
+        guard session.pointee.output.pointee.isEmpty,
+            !pointee.snapshot.sessions.contains(session.pointee.id)
+        else { return }
+        // Not before the end of a snapshot: its next slice needs the same memory again.
+        session.pointee.output.pointee.shrink(above: 64 * 1024)
         finishSnapshot(for: session)
-    }
-
-    /// The limits of the settings, for the clients that are there already.
-    func refreshOutputLimits() {
-        for index in 0..<executor.pointee.sessions.count {
-            let session = executor.pointee.sessions[index]
-            guard session.pointee.flags.isDisjoint(with: [.replica, .fromPrimary]) else { continue }
-            executor.refreshOutputLimit(session)
-        }
     }
 
     /// Closes sessions that hold more unread replies than their class may.

@@ -31,12 +31,17 @@ struct SnapshotJob: ~Copyable {
     }
     /// Bytes that may wait in a replica's output, or for the disk, before the walk pauses.
     static let backPressure = 4 << 20
-    /// Entries per slice.
-    static let sliceEntries = 2048
+    /// Entries between two looks at what a slice has done already.
+    static let stride = 16
+    /// What visiting an entry costs besides its bytes, in bytes.
+    static let entryCost = 64
 
     var target = Target.none
     var writer = RDBWriter()
     var buffer = Buffer()
+    var pace = SnapshotPace()
+    /// Bytes visited in the running slice; see `SnapshotPace`.
+    var visited = 0
     var database = -1
     /// Sessions that take part, until all bytes are theirs.
     var sessions: [UInt64] = []
@@ -94,8 +99,14 @@ extension NodePointer {
         } else if policy == .allKeysLRU || policy == .volatileLRU {
             attributes.idleSeconds = Int64(executor.pointee.keyspace.idleSeconds(entry))
         }
+        let mark = pointee.snapshot.buffer.count
         pointee.snapshot.writer.entry(
             entry, attributes, executor.objectFormats, into: &pointee.snapshot.buffer)
+        pointee.snapshot.visited &+= pointee.snapshot.buffer.count &- mark
+        // A string that compresses well was read all the same.
+        if entry.isString, let bytes = entry.storedBytes {
+            pointee.snapshot.visited &+= bytes.count
+        }
     }
 
     private func info(at now: Now) -> RDBInfo {
@@ -121,6 +132,7 @@ extension NodePointer {
                 sink: snapshotSink, context: UnsafeMutableRawPointer(self))
         }
         guard started == .started else { return false }
+        pointee.snapshot.pace = SnapshotPace()
         pointee.snapshot.writer = RDBWriter(
             compresses: settings.rdbCompression, checksums: settings.rdbChecksum)
         pointee.snapshot.buffer.removeAll()
@@ -167,12 +179,27 @@ extension NodePointer {
             cancelSnapshot()
             return false
         }
-        guard !isThrottled else { return false }
-        let done = executor.pointee.keyspace.snapshotSlice(entries: SnapshotJob.sliceEntries)
+        guard !isThrottled else {
+            pointee.snapshot.pace.skip()
+            return false
+        }
+        guard let budget = pointee.snapshot.pace.next(at: instant) else { return true }
+        let done = walkSlice(budget)
         if done { pointee.snapshot.writer.end(into: &pointee.snapshot.buffer) }
         distribute(isLast: done)
         if done { endWalk() }
         return pointee.snapshot.isRunning && !pointee.snapshot.isCommitting
+    }
+
+    /// Walks until about `budget` bytes are visited; true at the end of the key space.
+    private func walkSlice(_ budget: Int) -> Bool {
+        let keyspace = executor.pointee.keyspace
+        pointee.snapshot.visited = 0
+        repeat {
+            if keyspace.snapshotSlice(entries: SnapshotJob.stride) { return true }
+            pointee.snapshot.visited &+= SnapshotJob.stride * SnapshotJob.entryCost
+        } while pointee.snapshot.visited < budget
+        return false
     }
 
     private var isThrottled: Bool {
@@ -213,7 +240,9 @@ extension NodePointer {
                 let size = pointee.snapshot.sinceCheckpoint
                 pointee.snapshot.sinceCheckpoint = 0
                 pointee.requests.files.append(
-                    .checkpoint(file: number, ticket: ticket(.snapshotProgress(file: number, bytes: size))))
+                    .checkpoint(
+                        file: number,
+                        ticket: ticket(.snapshotProgress(file: number, bytes: size))))
             }
         }
         pointee.snapshot.buffer.removeAll()

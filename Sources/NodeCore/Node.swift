@@ -58,6 +58,9 @@ public struct Node: ~Copyable {
     var replicaSessions = PointerList()
     /// Where the stream ended when the backlog was last trimmed.
     var trimmedAt: Int64 = 0
+    /// Bytes that this iteration added to the stream.
+    var streamGrowth = 0
+    var streamEndBefore: Int64 = 0
     var upstreamLink: LinkID?
     var upstreamSession: UnsafeMutablePointer<Session>?
     /// The database that the stream of our primary has selected.
@@ -141,12 +144,6 @@ extension NodePointer {
             let routing = UnsafeMutablePointer<RoutingTable>.allocate(capacity: 1)
             routing.initialize(to: RoutingTable())
             executor.pointee.routing = routing
-            executor.pointee.publishToCluster = { executor, publication in
-                let executor = executor.assumingMemoryBound(to: Executor.self)
-                guard let host = executor.pointee.host else { return }
-                host.assumingMemoryBound(to: Node.self).publishOnBus(
-                    publication.assumingMemoryBound(to: Publication.self).pointee)
-            }
         }
         node.settingsChanged()
         return node
@@ -259,8 +256,6 @@ extension NodePointer {
         pointee.upstream.config = Node.linkConfig(settings)
         pointee.history.resizeBacklog(Int64(settings.backlogSize))
         configureAccess(executor.pointee.keyspace)
-        executor.applyEventSettings()
-        refreshOutputLimits()
         if pointee.cluster != nil { stepCluster(.configChanged(Node.gossipConfig(settings))) }
         updateAlerts()
     }

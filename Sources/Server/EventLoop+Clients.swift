@@ -132,15 +132,17 @@ extension EventLoopPointer {
         if _slowPath(session.pointee.flags.contains(.closeNow)) { return }
         let node = pointee.node
         var budget = EventLoop.writeBudget
+        if _slowPath(session.pointee.flags.contains(.replica)) { budget = node.replicaWriteBudget }
         while true {
-            let bytes = node.nextOutput(session)
-            if bytes.isEmpty { break }
+            let all = node.nextOutput(session)
+            if all.isEmpty { break }
+            let bytes = _fastPath(all.count <= budget) ? all : all[0..<budget]
             switch Syscalls.send(registration.pointee.descriptor, bytes) {
             case .done(let count):
                 node.wrote(session, count)
                 session.pointee.bytesOut &+= Int64(count)
                 budget &-= count
-                if count < bytes.count || budget <= 0 {
+                if count < all.count || budget <= 0 {
                     return setWaitsForRoom(registration, true)
                 }
             case .wouldBlock:

@@ -236,7 +236,6 @@ private func reset(_ call: Call) {
         return
     }
     call.executor.discardTransaction(session)
-    call.executor.unsubscribeAll(session)
     session.pointee.flags.subtract([
         .monitor, .asking, .readOnly, .pubsub, .replyOff, .replySkip, .replySkipNext,
         .authenticated, .noTouch, .noEvict,

@@ -21,25 +21,34 @@ VALUE_BYTES = 1000
 _context = multiprocessing.get_context("fork")
 
 
-def proportional_bytes(pid):
-    """PSS of a process and of its children."""
-    total = 0
-    children = [pid]
-    for task in os.listdir("/proc/%d/task" % pid):
+def memory_bytes(pid):
+    """Memory of a process and of its children, pages that they share counted once.
+
+    Of the process itself only the counter is read: a walk through its page tables, which
+    `smaps` does, would keep it from allocating for milliseconds and so spoil the latencies.
+    """
+    with open("/proc/%d/statm" % pid) as file:
+        total = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    for child in children_of(pid):
         try:
-            with open("/proc/%d/task/%s/children" % (pid, task)) as file:
-                children += [int(word) for word in file.read().split()]
-        except OSError:
-            continue
-    for each in children:
-        try:
-            with open("/proc/%d/smaps_rollup" % each) as file:
+            with open("/proc/%d/smaps_rollup" % child) as file:
                 for line in file:
-                    if line.startswith("Pss:"):
+                    if line.startswith("Private_"):
                         total += int(line.split()[1]) * 1024
         except OSError:
             continue
     return total
+
+
+def children_of(pid):
+    found = []
+    for task in os.listdir("/proc/%d/task" % pid):
+        try:
+            with open("/proc/%d/task/%s/children" % (pid, task)) as file:
+                found += [int(word) for word in file.read().split()]
+        except OSError:
+            continue
+    return found
 
 
 def _probe(port, stop, results):
@@ -115,14 +124,14 @@ def one_server(binary, megabytes, seconds):
         alone_rate = (int(primary.info("stats")["total_commands_processed"]) - before) / seconds
         alone = probe.finish()
 
-        memory_before = memory_most = proportional_bytes(primary.pid)
+        memory_before = memory_most = memory_bytes(primary.pid)
         probe = Probe(primary.port)
         before = int(primary.info("stats")["total_commands_processed"])
         watch = Stopwatch()
         replica = Server(binary, replicaof="127.0.0.1 %d" % primary.port, repl_timeout=600)
         synced = False
         while not synced and watch.seconds < 300:
-            memory_most = max(memory_most, proportional_bytes(primary.pid))
+            memory_most = max(memory_most, memory_bytes(primary.pid))
             synced = replica.info("replication")["master_link_status"] == "up"
             time.sleep(0.1)
         sync_seconds = watch.seconds
