@@ -9,6 +9,7 @@ public enum CoreCommands {
             .generic,
             .strings,
             .bitmaps,
+            .lists,
             .transactions,
         ]
     }

@@ -78,8 +78,9 @@ extension ExecutorPointer {
             applyStream(session, available[0..<consumed])
         }
         input.pointee.consume(consumed)
-        guard done == count else { return false }
+        // What an incomplete command needed says nothing of the input without it.
         session.pointee.inputNeeded = 1
+        guard done == count else { return false }
         switch result {
         case .failed:
             guard let error = parser.failure else { unreachable("a failure has a reason") }

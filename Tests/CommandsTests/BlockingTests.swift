@@ -121,6 +121,22 @@ private func take(_ call: Call) {
         #expect(server.replies(client) == [.array(["a", "1"]), .simple("PONG")])
     }
 
+    @Test func anInterruptedRequestDoesNotHoldUpWhatFollowsABlock() {
+        let client = server.connect()
+        let long = CommandHarness.encode([
+            Array("SET".utf8), Array("b".utf8), [UInt8](repeating: 120, count: 5000),
+        ])
+        server.feed(Array(long.prefix(1000)), client)
+        let rest = ["TAKE", "a", "0"].map { Array($0.utf8) }
+        server.feed(
+            Array(long.dropFirst(1000)) + CommandHarness.encode(rest)
+                + CommandHarness.encode([Array("PING".utf8)]), client)
+        #expect(server.replies(client) == [.ok])
+        server.run("SET", "a", "1")
+        endIteration()
+        #expect(server.replies(client) == [.array(["a", "1"]), .simple("PONG")])
+    }
+
     @Test(arguments: ["-1", "x", "nan", "inf", "9999999999999999"])
     func badTimeoutsAreRefused(_ timeout: String) {
         #expect(server.run("TAKE", "a", timeout).isError)
