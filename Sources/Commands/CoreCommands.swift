@@ -8,6 +8,7 @@ public enum CoreCommands {
             .server,
             .generic,
             .strings,
+            .hashes,
             .bitmaps,
             .lists,
             .transactions,

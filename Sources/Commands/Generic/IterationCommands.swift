@@ -168,7 +168,7 @@ private func scan(_ call: Call) {
 }
 
 /// A cursor as the reference reads it (C's strtoul): a sign is allowed, an empty text is 0.
-private func scanCursor(_ text: Bytes) -> UInt64? {
+func scanCursor(_ text: Bytes) -> UInt64? {
     guard text.count > 0 else { return 0 }
     let isSigned = text[0] == UInt8(ascii: "-") || text[0] == UInt8(ascii: "+")
     guard text.count > (isSigned ? 1 : 0) else { return nil }

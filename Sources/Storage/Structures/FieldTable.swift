@@ -243,6 +243,42 @@ public struct FieldTable: Equatable {
 
     // MARK: Expiry
 
+    /// When the first of the fields expires; nil when none does.
+    @inline(__always)
+    public var earliestExpiry: Int64? {
+        guard let index = state.pointee.expiry else { return nil }
+        return index.pointee.first()?.expiresAt
+    }
+
+    /// The field that expires first, when its time is over at `now`.
+    public func nextExpired(now: Int64) -> Entry? {
+        guard let index = state.pointee.expiry, index.pointee.mayHold(before: now),
+            let entry = index.pointee.first(), entry.isExpired(now: now)
+        else { return nil }
+        return entry
+    }
+
+    /// Sets when a field expires, in milliseconds since 1970, or with nil that it stays. Returns
+    /// its entry, which may have moved; nil when there is no such field.
+    @discardableResult
+    public func setExpiry(_ field: Bytes, at time: Int64?, _ heap: ObjectHeap) -> Entry? {
+        guard let place = state.pointee.table.locate(field, hash: heap.hash(field)),
+            let base = place.pointee
+        else { return nil }
+        let old = Entry(base)
+        if let time, old.hasExpiry {
+            unindex(old, heap.memory)
+            old.storeExpiry(time)
+            index(old, heap.memory)
+            return old
+        }
+        guard old.hasExpiry != (time != nil) else { return old }
+        guard let value = old.storedBytes else { unreachable("a field without a value") }
+        let fresh = FieldTable.build(old.key, value, time, heap.memory)
+        exchange(old, at: place, fresh, heap)
+        return fresh
+    }
+
     private func index(_ entry: Entry, _ memory: Memory) {
         let index = state.pointee.expiry ?? makeIndex(memory)
         index.pointee.insert(entry, memory)

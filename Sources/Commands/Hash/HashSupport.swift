@@ -1,0 +1,28 @@
+// What the hash commands share: looking up the hash under a key.
+import Base
+import Engine
+import RESP
+import Storage
+
+extension Call {
+    /// The hash of an entry; else answers and returns nil.
+    @inline(__always)
+    func hashOrReply(_ entry: Entry) -> HashObject? {
+        guard let entry = typeOrReply(entry, .hash) else { return nil }
+        return HashObject(entry)
+    }
+
+    /// The time with which fields' deadlines are compared.
+    @inline(__always)
+    var fieldTime: Int64 { now.milliseconds }
+}
+
+extension Call {
+    /// The live entry of a key that should hold a hash, for reading.
+    @inline(__always)
+    func readHash(_ key: KeyRef) -> Entry? { lookupRead(key) }
+
+    /// The same for writing.
+    @inline(__always)
+    func writeHash(_ key: KeyRef) -> Entry? { lookupWrite(key) }
+}

@@ -1,0 +1,204 @@
+// A hash: a listpack of fields and values in turn while it is small, a `FieldTable` beyond that or
+// when a field of it expires. The handle is made of an entry, used within one command, and written
+// back to the entry (`store`) when the value moved or changed its form.
+import Base
+
+public struct HashObject {
+    public private(set) var encoding: Encoding
+    public private(set) var payload: UnsafeMutableRawPointer
+
+    @inline(__always)
+    public init(_ encoding: Encoding, _ payload: UnsafeMutableRawPointer) {
+        invariant(encoding == .listpack || encoding == .hashTable, "no form of a hash")
+        self.encoding = encoding
+        self.payload = payload
+    }
+
+    @inline(__always)
+    public init(_ entry: Entry) {
+        invariant(entry.type == .hash, "not a hash")
+        self.init(entry.encoding, entry.payload)
+    }
+
+    /// A new, empty hash, belonging to no key yet.
+    public static func make(_ heap: ObjectHeap) -> HashObject {
+        HashObject(.listpack, Listpack.make(heap.memory).base)
+    }
+
+    /// Says where the value is now.
+    @inline(__always)
+    public func store(in entry: Entry) { entry.setPayload(payload, encoding: encoding) }
+
+    @inline(__always)
+    public var isListpack: Bool { encoding == .listpack }
+    @inline(__always)
+    var pack: Listpack { Listpack(payload) }
+    /// The table of a large hash.
+    @inline(__always)
+    public var fields: FieldTable { FieldTable(payload) }
+
+    // MARK: Reading
+
+    /// Fields, those whose time is over but that are not gone yet included.
+    public var count: Int { isListpack ? pack.count / 2 : fields.count }
+
+    /// The value of a field; one whose time is over at `now` counts as missing.
+    @inline(__always)
+    public func find(_ field: Bytes, _ heap: ObjectHeap, now: Int64) -> PackedValue? {
+        if isListpack {
+            guard let position = pack.find(field, from: pack.first, skip: 1) else { return nil }
+            guard let value = pack.next(position) else { unreachable("a field without a value") }
+            return pack[value]
+        }
+        guard let entry = fields.find(field, heap), !entry.isExpired(now: now) else { return nil }
+        return HashObject.value(of: entry)
+    }
+
+    @inline(__always)
+    public static func value(of entry: Entry) -> PackedValue {
+        guard let bytes = entry.storedBytes else { unreachable("a field without a value") }
+        return .bytes(bytes)
+    }
+
+    /// Visits all fields whose time is not over at `now`. `visit` must not change the hash.
+    @inline(__always)
+    public func forEach(now: Int64, _ visit: (PackedValue, PackedValue) -> Void) {
+        guard isListpack else {
+            fields.forEach { entry in
+                guard !entry.isExpired(now: now) else { return }
+                visit(.bytes(entry.key), HashObject.value(of: entry))
+            }
+            return
+        }
+        let pack = self.pack
+        var position = pack.first
+        while let field = position {
+            guard let value = pack.next(field) else { unreachable("a field without a value") }
+            visit(pack[field], pack[value])
+            position = pack.next(value)
+        }
+    }
+
+    // MARK: Change
+
+    /// Gives a field a value, and no expiry; true when the field is new. A hash that outgrows its
+    /// compact form changes it.
+    @discardableResult
+    @inline(__always)
+    public mutating func set(
+        _ field: Bytes, _ value: Bytes, _ heap: ObjectHeap, _ limits: EncodingLimits
+    ) -> Bool {
+        if isListpack {
+            let longest = max(field.count, value.count)
+            if longest <= limits.hashValue, pack.allows(adding: field.count + value.count + 20) {
+                return setPacked(field, value, heap, limits)
+            }
+            convert(heap)
+        }
+        return fields.set(field, value, heap)
+    }
+
+    private mutating func setPacked(
+        _ field: Bytes, _ value: Bytes, _ heap: ObjectHeap, _ limits: EncodingLimits
+    ) -> Bool {
+        var pack = self.pack
+        if let position = pack.find(field, from: pack.first, skip: 1) {
+            guard let old = pack.next(position) else { unreachable("a field without a value") }
+            pack.replace(at: old, with: value, heap.memory)
+            payload = pack.base
+            return false
+        }
+        pack.append(field, heap.memory)
+        pack.append(value, heap.memory)
+        payload = pack.base
+        if pack.count / 2 > limits.hashEntries { convert(heap) }
+        return true
+    }
+
+    /// Removes a field; false when there is none.
+    @discardableResult
+    public mutating func remove(_ field: Bytes, _ heap: ObjectHeap) -> Bool {
+        guard isListpack else { return fields.remove(field, heap) }
+        var pack = self.pack
+        guard let position = pack.find(field, from: pack.first, skip: 1) else { return false }
+        pack.delete(at: position, count: 2, heap.memory)
+        payload = pack.base
+        return true
+    }
+
+    /// Goes from the listpack to the table, which gets room for `reserving` fields.
+    public mutating func convert(_ heap: ObjectHeap, reserving: Int = 0) {
+        invariant(isListpack, "a hash is converted once")
+        let table = FieldTable.make(heap, reserving: max(count, reserving))
+        forEach(now: .min) { field, value in
+            withText(of: field) { name in
+                withText(of: value) { _ = table.insert(name, value: $0, heap) }
+            }
+        }
+        pack.free(heap.memory)
+        encoding = .hashTable
+        payload = table.base
+    }
+
+    /// Changes the form ahead of a write that is known to need it.
+    public mutating func prepare(
+        _ heap: ObjectHeap, _ limits: EncodingLimits, adding fields: Int, longest: Int
+    ) {
+        guard isListpack, fields > limits.hashEntries || longest > limits.hashValue else { return }
+        convert(heap, reserving: min(fields, 1 << 20))
+    }
+
+    /// Frees a value that belongs to no key.
+    public func free(_ memory: Memory) {
+        if isListpack {
+            pack.free(memory)
+        } else {
+            while !fields.release(memory, effort: .max) {}
+        }
+    }
+}
+
+extension HashObject {
+    /// What the keyspace does with hashes.
+    public static var operations: ObjectType {
+        ObjectType(
+            free: { payload, encoding, heap, effort in
+                let memory = ObjectHeap(raw: heap).memory
+                guard Encoding(rawValue: encoding) == .hashTable else {
+                    Listpack(payload).free(memory)
+                    return true
+                }
+                return FieldTable(payload).release(memory, effort: effort)
+            },
+            freeEffort: { payload, encoding in
+                let isTable = Encoding(rawValue: encoding) == .hashTable
+                return isTable ? FieldTable(payload).count : 1
+            },
+            memoryUsage: { payload, encoding, samples in
+                let isTable = Encoding(rawValue: encoding) == .hashTable
+                return isTable
+                    ? FieldTable(payload).memoryUsage(samples: samples)
+                    : Memory.roundedSize(Listpack(payload).totalBytes)
+            },
+            copy: { payload, encoding, heap in
+                let heap = ObjectHeap(raw: heap)
+                let isTable = Encoding(rawValue: encoding) == .hashTable
+                return isTable
+                    ? FieldTable(payload).copy(heap).base
+                    : Listpack.copy(Listpack(payload).bytes, heap.memory).base
+            },
+            digest: { payload, encoding, digest in
+                let hash = HashObject(Encoding(rawValue: encoding), payload)
+                withUnsafeTemporaryAllocation(of: UInt8.self, capacity: DigestMixer.size) { room in
+                    guard let start = room.baseAddress else { return }
+                    let one = DigestMixer(start)
+                    hash.forEach(now: .min) { field, value in
+                        one.reset()
+                        withText(of: field) { one.mix($0) }
+                        withText(of: value) { one.mix($0) }
+                        DigestMixer(digest).add(Bytes(start, DigestMixer.size))
+                    }
+                }
+            })
+    }
+}
