@@ -12,7 +12,8 @@ class FieldSource(CommandSource):
     def __init__(self, seed, families=("hash", "key")):
         super().__init__(seed)
         prefixes = tuple(family + "_" for family in families)
-        self.makers = [getattr(self, name) for name in sorted(dir(self)) if name.startswith(prefixes)]
+        names = [name for name in sorted(dir(self)) if name.startswith(prefixes)]
+        self.makers = [getattr(self, name) for name in names]
 
     def key(self):
         return self.random.choice(["h1", "h2", "h3", "s1", "s2", "s3", "str", "none"])
@@ -50,6 +51,17 @@ class FieldSource(CommandSource):
         count = self.pick([1, 1, 1, 2, 3, 40])
         return [word for _ in range(count) for word in (self.field(), self.value())]
 
+    def scan_options(self):
+        return self.pick(
+            [
+                [],
+                ["COUNT", self.pick(COUNTS)],
+                ["MATCH", "f*"],
+                ["MATCH", "1*", "COUNT", "5000"],
+                ["what"],
+            ]
+        )
+
     # Hashes
 
     def hash_set(self):
@@ -71,18 +83,19 @@ class FieldSource(CommandSource):
         return [self.pick(["HKEYS", "HVALS", "HGETALL", "HLEN"]), self.a_hash()]
 
     def hash_increment(self):
-        return ["HINCRBY", self.a_hash(), self.pick(["n1", "n2", self.field()]), self.pick(INTEGERS)]
+        field = self.pick(["n1", "n2", self.field()])
+        return ["HINCRBY", self.a_hash(), field, self.pick(INTEGERS)]
 
     def hash_increment_float(self):
         field = self.pick(["n1", "n2", self.field()])
         return ["HINCRBYFLOAT", self.a_hash(), field, self.pick(FLOATS[:9] + ["abc", ""])]
 
     def hash_random(self):
-        return ["HRANDFIELD", self.pick(["void", "str"]), self.pick(COUNTS), *self.maybe("WITHVALUES", "what")]
+        options = self.maybe("WITHVALUES", "what")
+        return ["HRANDFIELD", self.pick(["void", "str"]), self.pick(COUNTS), *options]
 
     def hash_scan(self):
-        options = self.pick([[], ["COUNT", self.pick(COUNTS)], ["MATCH", "f*"], ["MATCH", "f1?", "COUNT", "5000"], ["what"]])
-        return ["HSCAN", self.a_hash(), self.pick(["0", "0", "0", "x"]), *options]
+        return ["HSCAN", self.a_hash(), self.pick(["0", "0", "0", "x"]), *self.scan_options()]
 
     # Sets
 
@@ -92,7 +105,8 @@ class FieldSource(CommandSource):
     def set_add_numbers(self):
         high = self.pick([10, 40000, 3000000000, 1 << 60])
         count = self.pick([1, 3, 300])
-        return ["SADD", self.a_set()] + [str(self.random.randrange(-high, high)) for _ in range(count)]
+        numbers = [str(self.random.randrange(-high, high)) for _ in range(count)]
+        return ["SADD", self.a_set()] + numbers
 
     def set_remove(self):
         return ["SREM", self.a_set()] + self.fields(self.pick([3, 3, 60]))
@@ -101,13 +115,15 @@ class FieldSource(CommandSource):
         return ["SMOVE", self.a_set(), self.a_set(), self.field()]
 
     def set_test(self):
-        return self.pick([["SISMEMBER", self.a_set(), self.field()], ["SMISMEMBER", self.a_set()] + self.fields()])
+        single = ["SISMEMBER", self.a_set(), self.field()]
+        return self.pick([single, ["SMISMEMBER", self.a_set()] + self.fields()])
 
     def set_walk(self):
         return [self.pick(["SCARD", "SMEMBERS"]), self.a_set()]
 
     def set_random(self):
-        return [self.pick(["SPOP", "SRANDMEMBER"]), self.pick(["void", "str"]), *self.maybe(*COUNTS)]
+        name = self.pick(["SPOP", "SRANDMEMBER"])
+        return [name, self.pick(["void", "str"]), *self.maybe(*COUNTS)]
 
     def set_pop_all(self):
         return ["SPOP", self.a_set(), self.pick(["0", "100000"])]
@@ -120,11 +136,11 @@ class FieldSource(CommandSource):
     def set_card(self):
         sets = [self.a_set() for _ in range(self.random.randrange(1, 4))]
         count = self.pick([str(len(sets))] * 4 + ["0", "-1", "x", "9"])
-        return ["SINTERCARD", count] + sets + self.pick([[], [], ["LIMIT", self.pick(COUNTS)], ["what"]])
+        options = self.pick([[], [], ["LIMIT", self.pick(COUNTS)], ["what"]])
+        return ["SINTERCARD", count] + sets + options
 
     def set_scan(self):
-        options = self.pick([[], ["COUNT", self.pick(COUNTS)], ["MATCH", "f*"], ["MATCH", "1*", "COUNT", "5000"], ["what"]])
-        return ["SSCAN", self.a_set(), self.pick(["0", "0", "0", "x"]), *options]
+        return ["SSCAN", self.a_set(), self.pick(["0", "0", "0", "x"]), *self.scan_options()]
 
     # Whole keys
 

@@ -1,5 +1,5 @@
-// Writing hashes: HSET, HMSET, HSETNX, HDEL, HINCRBY, HINCRBYFLOAT. A hash comes into being with its
-// first field and ends with its last.
+// Writing hashes: HSET, HMSET, HSETNX, HDEL, HINCRBY, HINCRBYFLOAT. A hash comes into being with
+// its first field and ends with its last.
 import Base
 import Engine
 import RESP
