@@ -36,8 +36,10 @@ public struct LocalFacts: Sendable, Equatable {
     public var replicationOffset: Int64 = 0
     /// The replica's connection to its primary is in the streaming state.
     public var primaryLinkIsUp = false
-    /// While up: when the primary was last heard. While down: since when. nil when never.
+    /// When the primary was last heard on that connection; nil when never.
     public var primaryContact: Instant?
+    /// Since when that connection is down; nil while it is up, and when it never was.
+    public var primaryLinkLostAt: Instant?
     /// The data set is being loaded from disk, or replaced by a full resynchronisation: what is
     /// there is no whole, and must not be promoted.
     public var isLoading = false

@@ -164,8 +164,7 @@ extension ClusterState {
     /// Since when no replica can have received anything more from `primary`.
     private func offsetsFrozenSince(_ primary: NodeHandle) -> Instant {
         let failTime = nodes[primary].failTime
-        guard !facts.primaryLinkIsUp, let contact = facts.primaryContact else { return failTime }
-        return min(contact, failTime)
+        return min(facts.primaryLinkLostAt ?? failTime, failTime)
     }
 
     // MARK: Asking and winning

@@ -153,7 +153,10 @@ extension NodePointer {
         let streaming = pointee.upstream.phase == .streaming
         facts.primaryLinkIsUp = streaming
         if streaming {
-            facts.primaryContact = instant
+            facts.primaryContact = pointee.upstream.lastIO
+            facts.primaryLinkLostAt = nil
+        } else if pointee.clusterFacts.primaryLinkIsUp {
+            facts.primaryLinkLostAt = instant
         }
         facts.isLoading = pointee.loader.isBlocking
         facts.hasData = executor.pointee.keyspace.count(database: 0) > 0

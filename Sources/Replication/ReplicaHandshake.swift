@@ -22,7 +22,8 @@ public struct ReplicaHandshake: Sendable {
     var asksForFailover = false
     /// Tries since the last success.
     var attempts = 0
-    var lastIO: Instant = .start
+    /// When the primary was last heard, or the attempt to reach it began.
+    public internal(set) var lastIO: Instant = .start
     var lastAck: Instant = .start
     var lastNewline: Instant = .start
     /// When the link was lost; nil while it is up or was never up.

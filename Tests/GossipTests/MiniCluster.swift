@@ -230,6 +230,7 @@ final class MiniCluster {
         {
             if !facts.primaryLinkIsUp {
                 facts.primaryLinkIsUp = true
+                facts.primaryLinkLostAt = nil
                 facts.replicationOffset = 0
             }
             facts.replicationOffset = hosts[primary].facts.replicationOffset
@@ -238,7 +239,7 @@ final class MiniCluster {
             facts.startedEmpty = false
         } else if facts.primaryLinkIsUp {
             facts.primaryLinkIsUp = false
-            facts.primaryContact = time.instant
+            facts.primaryLinkLostAt = time.instant
         }
         guard facts != hosts[index].facts else { return }
         hosts[index].facts = facts
