@@ -9,6 +9,8 @@ public enum CoreCommands {
             .generic,
             .strings,
             .hashes,
+            .sortedSets,
+            .geo,
             .bitmaps,
             .lists,
             .transactions,

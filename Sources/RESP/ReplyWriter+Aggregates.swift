@@ -45,14 +45,18 @@ extension ReplyWriter {
         }
     }
 
+    /// A double, without allocation: scores are among the most frequent replies.
     public func double(_ value: Double) {
-        let text = formatDouble(value)
-        if version == 2 {
-            bulk(text)
-        } else {
-            out.pointee.append(UInt8(ascii: ","))
-            out.pointee.append(text)
-            out.pointee.append("\r\n")
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: doubleTextRoom) { room in
+            guard let start = room.baseAddress else { return }
+            let text = Bytes(start, writeDouble(value, to: start))
+            if version == 2 {
+                bulk(text)
+            } else {
+                out.pointee.append(UInt8(ascii: ","))
+                out.pointee.append(text)
+                out.pointee.append("\r\n")
+            }
         }
     }
 

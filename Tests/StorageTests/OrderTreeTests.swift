@@ -6,12 +6,25 @@ import Testing
 
 /// A tree with its elements' blocks, and the sorted array that it should equal.
 private struct Twin {
-    let memory = Memory()
+    let heap: ObjectHeap
+    let table: FieldTable
     var tree = OrderTree()
     var model: [Entry] = []
 
-    static func isBefore(_ a: Entry, _ b: Entry) -> Bool {
-        a.score == b.score ? a.key < b.key : a.score < b.score
+    init() {
+        heap = ObjectHeap(memory: Memory(), sipKey: SipKey(1, 2))
+        table = FieldTable.make(heap)
+    }
+
+    var memory: Memory { heap.memory }
+
+    func entry(_ name: Bytes, _ score: Double) -> Entry {
+        table.insert(name, word: score.bitPattern, heap)
+    }
+
+    func free(_ entry: Entry) {
+        let removed = table.remove(entry.key, heap)
+        #expect(removed)
     }
 
     func place(_ score: Double, _ name: Bytes, orEqual: Bool = false) -> Int {
@@ -30,11 +43,9 @@ private struct Twin {
 
     mutating func insert(_ score: Double, _ name: String) {
         name.withBytes { bytes in
+            guard table.find(bytes, heap) == nil else { return }
             let place = place(score, bytes)
-            if place < model.count, model[place].score == score, model[place].key == bytes {
-                return
-            }
-            let entry = Entry.member(bytes, score: score, memory)
+            let entry = entry(bytes, score)
             model.insert(entry, at: place)
             tree.insert(score, entry, memory)
         }
@@ -43,15 +54,11 @@ private struct Twin {
     mutating func remove(at place: Int) {
         let entry = model.remove(at: place)
         tree.remove(entry.score, entry, memory)
-        entry.freeMember(memory)
+        free(entry)
     }
 
     mutating func update(at place: Int, to score: Double) {
         let entry = model[place]
-        let other = self.place(score, entry.key)
-        if other < model.count, model[other].score == score, model[other].key == entry.key {
-            return
-        }
         tree.update(entry.score, entry, to: score, memory)
         model.remove(at: place)
         entry.score = score
@@ -65,7 +72,7 @@ private struct Twin {
             seen.append(entry)
         }
         #expect(seen == Array(model[range]))
-        for entry in seen { entry.freeMember(memory) }
+        for entry in seen { free(entry) }
         model.removeSubrange(range)
     }
 
@@ -105,7 +112,8 @@ private struct Twin {
     mutating func finish() {
         while tree.count > 0 { tree.removeLast(37, memory) }
         tree.checkInvariants()
-        for entry in model { entry.freeMember(memory) }
+        for entry in model { free(entry) }
+        while !table.release(memory, effort: 50) {}
         #expect(memory.liveBlocks == 0 && memory.used == 0)
         memory.destroy()
     }
@@ -148,8 +156,10 @@ private struct Twin {
     func namesOrderEqualScores(seed: UInt64) {
         var prng = Prng(seed: seed)
         var twin = Twin()
-        for _ in 0..<2000 { twin.insert(0, String(repeating: "ab", count: prng.below(9))
-            + "\(prng.below(5000))") }
+        for _ in 0..<2000 {
+            let name = String(repeating: "ab", count: prng.below(9)) + "\(prng.below(5000))"
+            twin.insert(0, name)
+        }
         for _ in 0..<200 {
             let name = Array("ab\(prng.below(6000))".utf8)
             name.withBytes { bytes in
@@ -184,7 +194,7 @@ private struct Twin {
         for index in 0..<20_000 {
             let name = Array("\(index)".utf8)
             let entry = name.withBytes {
-                Entry.member($0, score: direction * Double(index), twin.memory)
+                twin.entry($0, direction * Double(index))
             }
             twin.tree.insert(entry.score, entry, twin.memory)
             twin.model.append(entry)
@@ -206,7 +216,7 @@ private struct Twin {
         for index in 0..<20_000 {
             let name = Array("\(index)".utf8)
             let entry = name.withBytes {
-                Entry.member($0, score: Double(prng.below(1 << 40)), twin.memory)
+                twin.entry($0, Double(prng.below(1 << 40)))
             }
             twin.tree.insert(entry.score, entry, twin.memory)
             twin.model.append(entry)
