@@ -13,6 +13,7 @@ public enum CoreCommands {
             .geo,
             .bitmaps,
             .lists,
+            .hyperLogLogs,
             .transactions,
         ]
     }
