@@ -15,6 +15,7 @@ public enum CoreCommands {
             .lists,
             .hyperLogLogs,
             .transactions,
+            .pubsub,
         ]
     }
 }

@@ -97,6 +97,17 @@ extension Call {
         reply.error("ERR wrong number of arguments for '\(commandName)' command")
     }
 
+    /// A subcommand that is known, but not with so many arguments.
+    @inline(never)
+    public func refuseSubcommand() {
+        let id = Int(command.pointee.parent)
+        let name = "\(executor.pointee.commands.pointee.declarations[id].name)".uppercased()
+        var text = Array("ERR unknown subcommand or wrong number of arguments for '".utf8)
+        text += self[1].array.prefix(128)
+        text += Array("'. Try \(name) HELP.".utf8)
+        reply.error(text)
+    }
+
     /// The number of a database at `index`, or nil after an error reply.
     public func databaseOrReply(_ index: Int) -> Int? {
         guard let value = integerOrReply(index) else { return nil }

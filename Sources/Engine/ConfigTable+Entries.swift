@@ -13,6 +13,7 @@ extension ConfigTable {
         addReplication(&table)
         addCluster(&table)
         addLimits(&table)
+        addObservation(&table)
         addInert(&table)
         addUnsupported(&table)
         return table.all

@@ -49,7 +49,6 @@ extension ConfigTable {
             case number(Int, ClosedRange<Int>, ConfigNumber)
             case text(String)
             case choice(String, [String])
-            case events
             case words(String)
         }
     }
@@ -90,13 +89,8 @@ extension ConfigTable {
             """
             concerns a feature whose commands this version does not have
             """)
-        family.directives.append(Inert(name: "notify-keyspace-events", kind: .events))
-        family.number("latency-monitor-threshold", 0, 0...Int.max)
-        family.number("slowlog-log-slower-than", 10000, -1...Int.max)
-        family.number("slowlog-max-len", 128, 0...Int.max)
         family.number("acllog-max-len", 128, 0...Int.max)
         family.choice("acl-pubsub-default", "resetchannels", ["allchannels", "resetchannels"])
-        family.number("tracking-table-max-keys", 1_000_000, 0...Int.max)
         family.number("busy-reply-threshold", 5000, 0...Int.max, alias: "lua-time-limit")
         family.text("locale-collate", "")
         return family
@@ -216,10 +210,6 @@ extension ConfigTable {
                 ConfigValue.choice(words, names).map { .success($0) }
                     ?? .failure(ConfigReason(ConfigValue.notOneOf(names)))
             }
-        case .events:
-            standard = ""
-            form = .quoted(emptyIsUnset: false)
-            check = eventClasses
         case .words(let value):
             standard = value
             form = .plain
@@ -236,21 +226,6 @@ extension ConfigTable {
                     return nil
                 }
             })
-    }
-
-    /// The letters of `notify-keyspace-events` in the order in which they are shown.
-    @Sendable
-    private static func eventClasses(_ words: [String]) -> Result<String, ConfigReason> {
-        let word = words.first ?? ""
-        let every = "g$lshzxetd"
-        guard word.allSatisfy({ (every + "AKEmn").contains($0) }) else {
-            return .failure(
-                ConfigReason("Invalid event class character. Use 'Ag$lshzxeKEtmdn'."))
-        }
-        let given = Set(word.contains("A") ? word + every : word)
-        let classes =
-            every.allSatisfy(given.contains) ? "A" : (every + "n").filter(given.contains)
-        return .success(classes + "KEm".filter(given.contains))
     }
 
     @Sendable

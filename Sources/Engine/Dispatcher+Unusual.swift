@@ -15,7 +15,7 @@ extension ExecutorPointer {
         let silence = session.pointee.flags.intersection([.replySkip, .replySkipNext])
         let suppress = beginReplyFlags(session)
         defer {
-            if suppress && !endsSilence(command, session)
+            if suppress && !endsSilence(command, session) && !confirmsSubscriptions(command)
                 || session.pointee.flags.contains(.fromPrimary)
             {
                 output.pointee.truncate(to: min(replyStart, output.pointee.count))
@@ -61,6 +61,11 @@ extension ExecutorPointer {
         guard !session.pointee.flags.contains(.replyOff) else { return false }
         let declaration = pointee.commands.pointee.declarations[Int(command.pointee.id)]
         return "\(declaration.name)" == "reset" || declaration.fullName == "client|reply"
+    }
+
+    /// Confirmations of subscriptions are messages, which no CLIENT REPLY silences.
+    private func confirmsSubscriptions(_ command: UnsafeMutablePointer<Command>) -> Bool {
+        command.pointee.flags.isSuperset(of: [.pubsub, .noScript])
     }
 
     // MARK: Refusals before a command is known
@@ -258,6 +263,7 @@ extension ExecutorPointer {
     /// Frees a session that the shell has closed.
     public func freeSession(_ session: UnsafeMutablePointer<Session>) {
         discardTransaction(session)
+        unsubscribeAll(session)
         pointee.pendingWrites.remove(session)
         pointee.closing.remove(session)
         dropHeld(session)

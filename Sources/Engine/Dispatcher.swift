@@ -25,6 +25,8 @@ extension ExecutorPointer {
     public func process(_ session: UnsafeMutablePointer<Session>) {
         withUnsafeTemporaryAllocation(of: ParsedCommand.self, capacity: Self.batchLimit) { batch in
             guard let commands = batch.baseAddress else { return }
+            session.pointee.flags.insert(.running)
+            defer { session.pointee.flags.remove(.running) }
             while session.pointee.input.pointee.count >= session.pointee.inputNeeded,
                 session.pointee.flags.isDisjoint(with: .stopsInput)
             {
@@ -70,7 +72,10 @@ extension ExecutorPointer {
             consumed = batch[done].end
             done &+= 1
             if _slowPath(pointee.blocking.hasReady) { serveReadyKeys() }
-            if _slowPath(!session.pointee.flags.isDisjoint(with: .stopsBatch)) { break }
+            if _slowPath(!session.pointee.flags.isDisjoint(with: .needsCare)) {
+                if session.pointee.flags.contains(.holdsPushes) { releasePushes(session) }
+                if !session.pointee.flags.isDisjoint(with: .stopsBatch) { break }
+            }
         }
         pointee.arguments.truncate(to: first)
         if done == count, count > 0 { consumed = parser.position }

@@ -123,6 +123,17 @@ public struct Executor: ~Copyable {
     /// Keys that MIGRATE is moving away.
     public var inFlight = InFlightKeys()
 
+    public let pubsub: UnsafeMutablePointer<PubSub>
+    /// Work space for messages to subscribers.
+    let messages: UnsafeMutablePointer<Buffer>
+    /// Work space for the channel of a key's event.
+    let eventChannel: UnsafeMutablePointer<Buffer>
+    /// Messages to the session whose command runs; they follow its reply.
+    var heldPushes = Buffer()
+    /// Hook: hands a `Publication` to the other nodes of the cluster.
+    public var publishToCluster:
+        (@convention(c) (UnsafeMutableRawPointer, UnsafeRawPointer) -> Void)?
+
     public var watch = WatchTable()
     public var settings = Settings()
     public var stats = Stats()
@@ -154,6 +165,14 @@ public struct Executor: ~Copyable {
         scratch = .allocate(capacity: 1)
         scratch.initialize(to: Buffer())
         commands.pointee.objectTypes.register(in: keyspace)
+        messages = .allocate(capacity: 1)
+        messages.initialize(to: Buffer())
+        eventChannel = .allocate(capacity: 1)
+        eventChannel.initialize(to: Buffer())
+        // A key of their own: clients choose the names.
+        var keys = Prng(seed: seed ^ 0x7075_6273_7562)
+        pubsub = .allocate(capacity: 1)
+        pubsub.initialize(to: PubSub(key: SipKey(keys.next(), keys.next())))
     }
 
     deinit {
@@ -162,6 +181,12 @@ public struct Executor: ~Copyable {
         rewrite.deallocate()
         scratch.deinitialize(count: 1)
         scratch.deallocate()
+        messages.deinitialize(count: 1)
+        messages.deallocate()
+        eventChannel.deinitialize(count: 1)
+        eventChannel.deallocate()
+        pubsub.deinitialize(count: 1)
+        pubsub.deallocate()
         backlog.deinitialize(count: 1)
         backlog.deallocate()
     }

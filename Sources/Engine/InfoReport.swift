@@ -226,7 +226,9 @@ public struct InfoReport {
         zeros("total_eviction_exceeded_time", "current_eviction_exceeded_time")
         line("keyspace_hits", stats.keyspaceHits)
         line("keyspace_misses", stats.keyspaceMisses)
-        zeros("pubsub_channels", "pubsub_patterns", "pubsubshard_channels")
+        line("pubsub_channels", executor.pointee.pubsub.pointee.channels.count)
+        line("pubsub_patterns", executor.pointee.pubsub.pointee.patterns.count)
+        line("pubsubshard_channels", executor.pointee.pubsub.pointee.shardChannels.count)
         zeros("latest_fork_usec", "total_forks")
         line("migrate_cached_sockets", facts.migrateLinks)
         zeros(

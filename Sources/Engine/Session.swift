@@ -53,6 +53,10 @@ public struct SessionFlags: OptionSet, Sendable {
     public static let denyBlocking = SessionFlags(rawValue: 1 << 24)
     /// Is in the executor's list of sessions whose further input is run after a block.
     public static let unblocked = SessionFlags(rawValue: 1 << 25)
+    /// A batch of its commands is being run.
+    public static let running = SessionFlags(rawValue: 1 << 31)
+    /// Messages for it wait for the end of the command that runs.
+    public static let holdsPushes = SessionFlags(rawValue: 1 << 30)
 
     /// Any of these: dispatch takes the slow look.
     public static let unusual: SessionFlags = [
@@ -66,6 +70,8 @@ public struct SessionFlags: OptionSet, Sendable {
 
     /// After a command: the rest of its batch stays in the input.
     public static let stopsBatch: SessionFlags = [.blocked, .closeAfterReply, .closeNow]
+    /// After a command: something is to do before the next.
+    static let needsCare: SessionFlags = [.stopsBatch, .holdsPushes]
     /// No input is taken now.
     public static let stopsInput: SessionFlags = [.stopsBatch, .postponed]
 }
@@ -108,6 +114,8 @@ public struct Session: ~Copyable {
     /// The command that waits for keys, or for the end of a pause after that.
     var held: UnsafeMutablePointer<HeldCommand>?
     public var transaction: UnsafeMutablePointer<Transaction>?
+    /// What it listens to; nil when that is nothing.
+    public internal(set) var subscriptions: UnsafeMutablePointer<Subscriptions>?
     /// The replication offset after this session's last write (WAIT).
     public var lastWriteOffset: Int64 = 0
     /// Number of the replica's record in the primary's state, for replicas.

@@ -134,6 +134,16 @@ public struct Settings {
     public var clusterPingInterval = 0
     public var clusterAllowEmptyPrimaryRestart = false
 
+    // MARK: Watching the server at work
+    public var notifiedEvents: KeyEventClass = []
+    /// In milliseconds; 0 is off.
+    public var latencyMonitorThreshold = 0
+    /// In microseconds; -1 is off.
+    public var slowLogThreshold = 10000
+    public var slowLogLength = 128
+    /// 0 is no limit.
+    public var trackingTableMaxKeys = 1_000_000
+
     // MARK: Kept for CONFIG only
     /// Values of the directives in `ConfigTable.inertDirectives` that are not the default.
     public var inertValues: [String: String] = [:]

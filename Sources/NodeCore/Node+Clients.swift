@@ -28,8 +28,7 @@ extension NodePointer {
         executor.pointee.stats.connectionsReceived += 1
         let session = executor.openSession(peer: peer, local: local)
         if unixSocket { session.pointee.flags.insert(.unixSocket) }
-        session.pointee.outputHardLimit =
-            settings.normalOutputLimit.hard == 0 ? .max : settings.normalOutputLimit.hard
+        executor.refreshOutputLimit(session)
         return .session(session)
     }
 
@@ -141,6 +140,15 @@ extension NodePointer {
         // Not before the end of a snapshot: its next slice needs the same memory again.
         session.pointee.output.pointee.shrink(above: 64 * 1024)
         finishSnapshot(for: session)
+    }
+
+    /// The limits of the settings, for the clients that are there already.
+    func refreshOutputLimits() {
+        for index in 0..<executor.pointee.sessions.count {
+            let session = executor.pointee.sessions[index]
+            guard session.pointee.flags.isDisjoint(with: [.replica, .fromPrimary]) else { continue }
+            executor.refreshOutputLimit(session)
+        }
     }
 
     /// Closes sessions that hold more unread replies than their class may.

@@ -128,12 +128,26 @@ extension NodePointer {
         case .ownershipChanged, .routingChanged: updateRouting()
         case .deleteKeys(let slots): deleteKeys(in: slots)
         case .clusterStateChanged: updateRouting()
-        case .shardSlotsLost, .publishLocally: break
+        case .shardSlotsLost(let slots): executor.dropShardChannels(in: slots)
+        case .publishLocally(let channel, let message, let sharded):
+            channel.withBytes { channel in
+                message.withBytes { message in
+                    _ = executor.publish(channel, message, sharded: sharded)
+                }
+            }
         case .refuseReplicas(let refuse): refuseReplicas(refuse)
         case .sendFailoverCommand(let host, let port): sendFailoverCommand(host, port)
         case .handoverDone: handoverEnded(failure: nil)
         case .handoverFailed(let why): handoverEnded(failure: why)
         }
+    }
+
+    /// A client's message for the other nodes: PUBLISH to all, SPUBLISH to those of the shard.
+    func publishOnBus(_ publication: Publication) {
+        stepCluster(
+            .publish(
+                channel: publication.channel.array, message: publication.message.array,
+                sharded: publication.isSharded))
     }
 
     /// Copies ownership, addresses and health into the table that dispatch reads.

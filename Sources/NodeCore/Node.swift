@@ -144,6 +144,12 @@ extension NodePointer {
             let routing = UnsafeMutablePointer<RoutingTable>.allocate(capacity: 1)
             routing.initialize(to: RoutingTable())
             executor.pointee.routing = routing
+            executor.pointee.publishToCluster = { executor, publication in
+                let executor = executor.assumingMemoryBound(to: Executor.self)
+                guard let host = executor.pointee.host else { return }
+                host.assumingMemoryBound(to: Node.self).publishOnBus(
+                    publication.assumingMemoryBound(to: Publication.self).pointee)
+            }
         }
         node.settingsChanged()
         return node
@@ -256,6 +262,8 @@ extension NodePointer {
         pointee.upstream.config = Node.linkConfig(settings)
         pointee.history.resizeBacklog(Int64(settings.backlogSize))
         configureAccess(executor.pointee.keyspace)
+        executor.applyEventSettings()
+        refreshOutputLimits()
         if pointee.cluster != nil { stepCluster(.configChanged(Node.gossipConfig(settings))) }
         updateAlerts()
     }

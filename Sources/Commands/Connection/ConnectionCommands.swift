@@ -236,6 +236,7 @@ private func reset(_ call: Call) {
         return
     }
     call.executor.discardTransaction(session)
+    call.executor.unsubscribeAll(session)
     session.pointee.flags.subtract([
         .monitor, .asking, .readOnly, .pubsub, .replyOff, .replySkip, .replySkipNext,
         .authenticated, .noTouch, .noEvict,
