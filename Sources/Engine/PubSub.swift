@@ -136,7 +136,7 @@ extension ExecutorPointer {
             let last = item.pointee.value.sessions.removeLast()
             if item.pointee.value.sessions.isEmpty { table.remove(name) }
             guard last != session else { return nil }
-            invariant(item.pointee.value.sessions[position] == session, "listeners know their place")
+            invariant(item.pointee.value.sessions[position] == session, "a listener's place")
             item.pointee.value.sessions[position] = last
             return last
         }

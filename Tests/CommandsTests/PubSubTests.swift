@@ -165,7 +165,8 @@ import Testing
         server.advance(milliseconds: 6)
         server.run("GET", "foo")
         #expect(
-            server.replies(reader).last == message("pmessage", "*", "__keyevent@9__:expired", "foo"))
+            server.replies(reader).last
+                == message("pmessage", "*", "__keyevent@9__:expired", "foo"))
     }
 
     @Test func onlyTheClassesAskedForAreSent() {
