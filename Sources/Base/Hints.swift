@@ -5,6 +5,6 @@ import CLinux
 @inline(__always)
 public func prefetch(_ address: UnsafeRawPointer) { clinux_prefetch(address) }
 
-/// A cheap monotonic counter in unspecified units, for command timing only.
+/// A cheap monotonic counter in unspecified units, which the shell hands in for timing commands.
 @inline(__always)
 public func cycles() -> UInt64 { clinux_cycles() }

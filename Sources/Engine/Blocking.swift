@@ -221,6 +221,7 @@ extension ExecutorPointer {
         let first = pointee.arguments.count
         held.pointee.arguments(into: &pointee.arguments)
         pointee.resumedDeadline = BlockDeadline(held.pointee.deadline)
+        pointee.timer.start()
         let verdict = runUnusual(
             held.pointee.command, UnsafePointer(pointee.arguments.base + first),
             pointee.arguments.count - first, session, nil)

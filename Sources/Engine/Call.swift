@@ -17,6 +17,8 @@ public struct CallFrame {
     var propagation: PropagationForm = .arguments
     /// Propagate although nothing was marked as changed.
     var forcePropagation = false
+    /// Arguments, by their bits, that no observer may see.
+    var redacted: UInt64 = 0
 
     init() {}
 }

@@ -111,7 +111,7 @@ public struct Command {
     public let categories: CommandCategories
     // Statistics (INFO commandstats).
     public var calls: Int64 = 0
-    public var cycles: UInt64 = 0
+    public var nanoseconds: UInt64 = 0
     public var rejectedCalls: Int64 = 0
     public var failedCalls: Int64 = 0
     /// Latency (INFO latencystats).

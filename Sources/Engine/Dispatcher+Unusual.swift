@@ -264,6 +264,7 @@ extension ExecutorPointer {
     public func freeSession(_ session: UnsafeMutablePointer<Session>) {
         discardTransaction(session)
         unsubscribeAll(session)
+        endMonitor(session)
         pointee.pendingWrites.remove(session)
         pointee.closing.remove(session)
         dropHeld(session)

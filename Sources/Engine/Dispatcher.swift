@@ -61,6 +61,7 @@ extension ExecutorPointer {
             count &+= 1
         }
         if count > 1 { prefetchEntries(batch, count) }
+        pointee.timer.start()
 
         var done = 0
         var consumed = count == 0 ? parser.position : 0
@@ -198,15 +199,18 @@ extension ExecutorPointer {
         frame.pointee.firstKey = key
         frame.pointee.propagation = .arguments
         frame.pointee.forcePropagation = false
+        frame.pointee.redacted = 0
         let database = session.pointee.database
         let dirtyBefore = pointee.dirty
         let output = session.pointee.output
         let replyStart = output.pointee.count
-        let start = cycles()
+        let start = pointee.timer.last
         command.pointee.handler(UnsafeMutableRawPointer(frame))
-        let spent = cycles() &- start
-        command.pointee.cycles &+= spent
-        command.pointee.times.add(spent)
+        let end = pointee.timer.ticks()
+        pointee.timer.last = end
+        let spent = pointee.timer.nanoseconds(from: start, to: end)
+        command.pointee.nanoseconds &+= spent
+        if _fastPath(pointee.settings.latencyTracking) { command.pointee.times.add(spent) }
         command.pointee.calls &+= 1
         session.pointee.lastCommand = command.pointee.id
         pointee.stats.commandsProcessed &+= 1
@@ -219,6 +223,7 @@ extension ExecutorPointer {
         if _fastPath(output.pointee.count > replyStart) {
             noteReply(command, session, output, replyStart)
         }
+        if _slowPath(spent >= pointee.timer.observedFrom) { observe(frame, nanoseconds: spent) }
     }
 
     /// Counts error replies and queues the session for writing.

@@ -28,8 +28,6 @@ public struct Alerts: OptionSet, Sendable {
     public static let memoryLimited = Alerts(rawValue: 1 << 6)
     /// The last save failed and `stop-writes-on-bgsave-error` is set.
     public static let saveFailed = Alerts(rawValue: 1 << 7)
-    /// MONITOR sessions exist.
-    public static let monitored = Alerts(rawValue: 1 << 8)
     /// This node applies somebody's stream.
     public static let isReplica = Alerts(rawValue: 1 << 9)
     /// Keys are in flight: who writes to one of them waits.
@@ -133,6 +131,12 @@ public struct Executor: ~Copyable {
     /// Hook: hands a `Publication` to the other nodes of the cluster.
     public var publishToCluster:
         (@convention(c) (UnsafeMutableRawPointer, UnsafeRawPointer) -> Void)?
+
+    public var timer = CommandTimer()
+    public var slowLog = SlowLog()
+    public var latency = LatencyMonitor()
+    /// Sessions that are shown every command.
+    public var monitors = PointerList()
 
     public var watch = WatchTable()
     public var settings = Settings()

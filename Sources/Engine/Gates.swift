@@ -42,6 +42,13 @@ extension ExecutorPointer {
         if !fromPrimary, let verdict = refusedByState(command, flags, session, reply) {
             return verdict
         }
+        if !session.pointee.flags.isDisjoint(with: [.monitor, .replica]),
+            !flags.isDisjoint(with: [.write, .mayReplicate, .readonly])
+        {
+            return refuse(
+                command, session, reply,
+                ErrorReply("ERR Replica can't interact with the keyspace"))
+        }
         if isQueued {
             guard let transaction = session.pointee.transaction else {
                 unreachable("a session in MULTI has a transaction")

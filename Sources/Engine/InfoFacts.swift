@@ -24,7 +24,6 @@ public struct ProcessFacts: Sendable {
 public struct InfoFacts: Sendable {
     public var process = ProcessFacts()
     public var rates = Samples.Rates()
-    public var cyclesPerMicrosecond = 1000.0
     public var started = Now(instant: .start, wall: WallTime(milliseconds: 0))
     public var runID = ""
     public var configPath = ""

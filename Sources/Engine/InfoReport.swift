@@ -279,7 +279,7 @@ public struct InfoReport {
             let rejected = command.pointee.rejectedCalls
             let failed = command.pointee.failedCalls
             guard calls != 0 || rejected != 0 || failed != 0 else { return }
-            let spent = Double(command.pointee.cycles) / facts.cyclesPerMicrosecond
+            let spent = Double(command.pointee.nanoseconds) / 1000
             let each = calls == 0 ? 0 : spent / Double(calls)
             lines += "cmdstat_\(name):calls=\(calls),usec=\(Int64(spent)),"
             lines += "usec_per_call=\(MemoryText.fixed(each, 2)),"
@@ -304,7 +304,7 @@ public struct InfoReport {
         forEachCommand { command, name in
             guard !command.pointee.times.isEmpty else { return }
             let shown = percents.map { percent in
-                let time = command.pointee.times.percentile(percent) / facts.cyclesPerMicrosecond
+                let time = command.pointee.times.percentile(percent) / 1000
                 return "p\(ConfigTable.percentileText(percent))=\(MemoryText.fixed(time, 3))"
             }
             lines += "latency_percentiles_usec_\(name):\(shown.joined(separator: ","))\r\n"

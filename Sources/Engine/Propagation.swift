@@ -97,7 +97,9 @@ extension ExecutorPointer {
     /// Deletes an expired key, in the stream too.
     public func expire(_ key: KeyRef) {
         propagateRemoval(key, lazily: pointee.settings.lazyExpire)
+        let begun = latencyStart()
         removeKey(key, lazily: pointee.settings.lazyExpire)
+        noteLatency("expire-del", since: begun)
         pointee.stats.expiredKeys &+= 1
         notify(.expired, "expired", key)
     }
@@ -105,7 +107,9 @@ extension ExecutorPointer {
     /// Deletes a key to make room, in the stream too.
     public func evict(_ key: KeyRef) {
         propagateRemoval(key, lazily: pointee.settings.lazyEviction)
+        let begun = latencyStart()
         removeKey(key, lazily: pointee.settings.lazyEviction)
+        noteLatency("eviction-del", since: begun)
         pointee.stats.evictedKeys &+= 1
         notify(.evicted, "evicted", key)
     }

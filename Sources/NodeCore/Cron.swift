@@ -32,7 +32,7 @@ extension NodePointer {
     func runCron() {
         guard pointee.cron.isDue(instant, every: cronPeriod), !pointee.cron.isPaused else { return }
         executor.pointee.keyspace.memory.notePeak()
-        pointee.admin.sample(executor.pointee.stats, at: instant)
+        pointee.admin.sample(executor, at: instant)
         tickReplication()
         if pointee.cluster != nil {
             refreshClusterFacts(force: isReplica)
@@ -95,6 +95,8 @@ extension NodePointer {
         else { return false }
         let time = now.wall.milliseconds
         var left = limit
+        let begun = executor.latencyStart()
+        defer { executor.noteLatency("expire-cycle", since: begun) }
         for database in 0..<keyspace.databaseCount {
             while let entry = keyspace.nextExpired(database: database, now: time) {
                 guard left > 0 else {

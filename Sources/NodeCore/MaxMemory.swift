@@ -14,6 +14,8 @@ func makeRoomForWrites(_ executor: ExecutorPointer) -> Bool {
         !executor.pointee.alerts.contains(.loading)
     else { return false }
     let policy = executor.pointee.settings.evictionPolicy
+    let begun = executor.latencyStart()
+    defer { executor.noteLatency("eviction-cycle", since: begun) }
     // What waits to be freed goes before living keys do.
     while keyspace.memory.used > limit, keyspace.lazyFreeSlice(effort: 10_000) {}
     while keyspace.memory.used > limit {

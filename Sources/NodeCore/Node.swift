@@ -263,6 +263,7 @@ extension NodePointer {
         pointee.history.resizeBacklog(Int64(settings.backlogSize))
         configureAccess(executor.pointee.keyspace)
         executor.applyEventSettings()
+        executor.applyObservationSettings()
         refreshOutputLimits()
         if pointee.cluster != nil { stepCluster(.configChanged(Node.gossipConfig(settings))) }
         updateAlerts()
@@ -277,7 +278,7 @@ extension NodePointer {
 
     /// Everything that dispatch must look at closer, from the state of the machines.
     public func updateAlerts() {
-        var alerts = executor.pointee.alerts.intersection([.isReplica, .monitored])
+        var alerts = executor.pointee.alerts.intersection([.isReplica])
         let settings = self.settings
         if pointee.loader.isBlocking { alerts.insert(.loading) }
         if alerts.contains(.isReplica) {

@@ -11,6 +11,7 @@ extension EventLoopPointer {
     func connectAdministration(supervision: String) {
         let node = pointee.node
         node.pointee.admin.process = ProcessFigures.fixed(supervision: supervision)
+        node.executor.pointee.timer.ticks = { cycles() }
         node.pointee.admin.refreshProcess = { ProcessFigures.refresh(&$0) }
         node.pointee.admin.applySettings = { apply($0) }
         node.pointee.admin.sleep = { pause(microseconds: $0) }

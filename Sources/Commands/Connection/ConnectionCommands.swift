@@ -133,6 +133,7 @@ private func auth(_ call: Call) {
             """ as StaticString)
         return
     }
+    call.redact(call.count - 1)
     let user = call.count == 3 ? call[1] : Bytes("default")
     if authenticate(call, user: user, password: call[call.count - 1]) {
         call.reply.ok()
@@ -180,6 +181,8 @@ private func hello(_ call: Call) {
     while index < call.count {
         let left = call.count - 1 - index
         if call[index].matches("auth"), left >= 2 {
+            call.redact(index + 1)
+            call.redact(index + 2)
             guard authenticate(call, user: call[index + 1], password: call[index + 2]) else {
                 call.reply.error(.wrongPass)
                 return
@@ -237,8 +240,9 @@ private func reset(_ call: Call) {
     }
     call.executor.discardTransaction(session)
     call.executor.unsubscribeAll(session)
+    call.executor.endMonitor(session)
     session.pointee.flags.subtract([
-        .monitor, .asking, .readOnly, .pubsub, .replyOff, .replySkip, .replySkipNext,
+        .asking, .readOnly, .pubsub, .replyOff, .replySkip, .replySkipNext,
         .authenticated, .noTouch, .noEvict,
     ])
     if call.executor.pointee.settings.requirePassword.isEmpty {

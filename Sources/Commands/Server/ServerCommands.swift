@@ -11,6 +11,9 @@ extension Extension {
         registry.group = .server
         registry.registerServerCommands()
         registry.registerCommandCommands()
+        registry.registerSlowLogCommands()
+        registry.registerLatencyCommands()
+        registry.registerMonitorCommand()
     }
 }
 

@@ -39,25 +39,23 @@ public struct AdminState {
     /// Synchronisations before the last CONFIG RESETSTAT.
     var synchronisations = SynchronisationCounts()
 
-    /// Where the cycle counter and the clock stood at the start: their ratio is the unit of time.
-    private var firstCycles: UInt64 = 0
+    /// Where the ticks and the clock stood at the start: their ratio is the unit of time.
+    private var firstTicks: UInt64 = 0
     private var firstInstant: Instant?
 
     public init() {}
 
     /// Called by cron.
-    mutating func sample(_ stats: Stats, at now: Instant) {
-        if firstInstant == nil {
+    mutating func sample(_ executor: ExecutorPointer, at now: Instant) {
+        samples.take(executor.pointee.stats, at: now)
+        let ticks = executor.pointee.timer.ticks()
+        guard let firstInstant else {
             firstInstant = now
-            firstCycles = cycles()
+            firstTicks = ticks
+            return
         }
-        samples.take(stats, at: now)
-    }
-
-    /// How many cycles a microsecond has had; a guess before the first sample.
-    func cyclesPerMicrosecond(at now: Instant) -> Double {
-        guard let firstInstant, now > firstInstant else { return 1000 }
-        let elapsed = now.microseconds - firstInstant.microseconds
-        return max(1, Double(cycles() &- firstCycles) / Double(elapsed))
+        executor.pointee.timer.calibrate(
+            ticks: ticks &- firstTicks,
+            microseconds: now.microseconds - firstInstant.microseconds)
     }
 }

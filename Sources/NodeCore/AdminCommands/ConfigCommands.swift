@@ -75,6 +75,10 @@ private func configSet(_ call: Call) {
     let pairs = stride(from: 2, to: call.count, by: 2).map {
         (name: call[$0].string, value: call[$0 + 1].string)
     }
+    for (index, pair) in pairs.enumerated()
+    where ConfigTable.entry(pair.name)?.flags.contains(.sensitive) ?? false {
+        call.redact(3 + index * 2)
+    }
     let old = call.executor.pointee.settings
     var next = old
     let context = ConfigContext(
@@ -100,6 +104,7 @@ private func configSet(_ call: Call) {
         return call.reply.error(failure.text)
     }
     if !changed.isEmpty { node.settingsChanged() }
+    if changed.contains("maxmemory") { _ = makeRoomForWrites(call.executor) }
     call.reply.ok()
 }
 

@@ -40,7 +40,6 @@ extension NodePointer {
         if let refresh = pointee.admin.refreshProcess { refresh(&pointee.admin.process) }
         facts.process = pointee.admin.process
         facts.rates = pointee.admin.samples.means
-        facts.cyclesPerMicrosecond = pointee.admin.cyclesPerMicrosecond(at: instant)
         facts.started = pointee.started
         facts.runID = pointee.runID
         facts.configPath = pointee.configPath

@@ -76,9 +76,12 @@ private func optionsOrReply(_ call: Call) -> (request: MigrateRequest, keys: Ran
         } else if word.matches("replace") {
             request.replaces = true
         } else if word.matches("auth"), left >= 1 {
+            call.redact(index + 1)
             request.target.password = call[index + 1].array
             index += 1
         } else if word.matches("auth2"), left >= 2 {
+            call.redact(index + 1)
+            call.redact(index + 2)
             request.target.user = call[index + 1].array
             request.target.password = call[index + 2].array
             index += 2
