@@ -55,7 +55,7 @@ import Testing
         #expect(
             entries == [
                 .array(["HELLO", "2", "AUTH", "(redacted)", "(redacted)"]),
-                .array(["AUTH", "default", "(redacted)"]),
+                .array(["AUTH", "(redacted)", "(redacted)"]),
             ])
     }
 
@@ -93,7 +93,7 @@ import Testing
         #expect(
             shown(server, monitor) == [
                 #""SET" "foo" "a\"b\\c\n\x01""#, #""GET" "foo""#,
-                #""AUTH" "default" "(redacted)""#, #""MULTI""#, #""INCR" "n""#, #""EXEC""#,
+                #""AUTH" "(redacted)" "(redacted)""#, #""MULTI""#, #""INCR" "n""#, #""EXEC""#,
             ])
         #expect(
             server.run(["GET", "foo"], on: monitor)

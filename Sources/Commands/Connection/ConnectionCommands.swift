@@ -125,6 +125,7 @@ private func auth(_ call: Call) {
         call.reply.error(.syntax)
         return
     }
+    for index in 1..<call.count { call.redact(index) }
     if call.count == 2, call.executor.pointee.settings.requirePassword.isEmpty {
         call.reply.error(
             """
@@ -133,7 +134,6 @@ private func auth(_ call: Call) {
             """ as StaticString)
         return
     }
-    call.redact(call.count - 1)
     let user = call.count == 3 ? call[1] : Bytes("default")
     if authenticate(call, user: user, password: call[call.count - 1]) {
         call.reply.ok()
