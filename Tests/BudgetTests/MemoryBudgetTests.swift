@@ -14,8 +14,8 @@ private struct LoneClient {
     let node: NodePointer
     let session: UnsafeMutablePointer<Session>
 
-    init?(cluster: Bool) {
-        var settings = Settings()
+    init?(cluster: Bool, _ settings: Settings = Settings()) {
+        var settings = settings
         settings.clusterEnabled = cluster
         let now = Now(
             instant: Instant(microseconds: 1_000_000),
@@ -66,7 +66,40 @@ private func keepsNothing(_ words: [String]) -> Bool {
     return memory.used == used && clinux_live_heap() == heap
 }
 
+/// The same for sorted sets of 20 members each, whose scores have seven digits.
+private func keepsNothingOfSets(_ words: [String], entries: Int) -> Bool {
+    var settings = Settings()
+    settings.limits.zsetEntries = entries
+    guard let client = LoneClient(cluster: false, settings) else { return false }
+    for member in 1...20 {
+        guard client.run(pipeline(["ZADD", "KEY", "\(member + 1_000_000)", "m\(member)"])) else {
+            return false
+        }
+    }
+    let work = pipeline(words)
+    guard client.run(work), client.run(work) else { return false }
+    let memory = client.node.pointee.executor.pointee.keyspace.memory
+    let used = memory.used
+    let heap = clinux_live_heap()
+    for _ in 0..<100 where !client.run(work) { return false }
+    return memory.used == used && clinux_live_heap() == heap
+}
+
 @Suite struct MemoryBudgetTests {
+    @Test(arguments: [128, 0])
+    func scoresTakeNoMemory(entries: Int) async {
+        await #expect(processExitsWith: .success) { [entries] in
+            let commands = [
+                ["ZINCRBY", "KEY", "1", "m7"], ["ZADD", "KEY", "CH", "1000001.5", "m9"],
+                ["ZSCORE", "KEY", "m3"], ["ZRANK", "KEY", "m11"], ["ZCOUNT", "KEY", "1", "+inf"],
+                ["ZRANGE", "KEY", "0", "5", "WITHSCORES"],
+                ["ZRANGEBYSCORE", "KEY", "(1000003", "1000009"],
+            ]
+            let isFine = commands.allSatisfy { keepsNothingOfSets($0, entries: entries) }
+            exit(isFine ? EXIT_SUCCESS : EXIT_FAILURE)
+        }
+    }
+
     @Test func readingTakesNoMemory() async {
         await #expect(processExitsWith: .success) {
             exit(keepsNothing(["GET", "KEY"]) ? EXIT_SUCCESS : EXIT_FAILURE)

@@ -232,4 +232,22 @@ private func score(_ prng: inout Prng) -> Double {
         #expect(memory.liveBlocks == 0)
         memory.destroy()
     }
+
+    /// A member of 16 bytes with its score, its place in the order and in the table.
+    @Test func membersOfLargeSetsAreSmall() {
+        let heap = ObjectHeap(memory: Memory(), sipKey: SipKey(1, 2))
+        var limits = EncodingLimits()
+        limits.zsetEntries = 0
+        var set = SortedSet.make(expecting: 1, length: 16, limits, heap)
+        var prng = Prng(seed: 3)
+        let count = 1 << 16
+        for index in 0..<count {
+            Array("member:\(index + 100_000_000)".utf8).withBytes { name in
+                _ = set.add(name, Double(prng.below(1 << 30)), [], limits, heap)
+            }
+        }
+        #expect(heap.memory.used < count * 80)
+        set.free(heap)
+        heap.memory.destroy()
+    }
 }
