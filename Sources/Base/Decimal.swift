@@ -14,23 +14,53 @@ public func writeDecimal(_ value: Int64, to out: UnsafeMutablePointer<UInt8>) ->
 
 @inline(never)
 public func writeLongDecimal(_ value: Int64, to out: UnsafeMutablePointer<UInt8>) -> Int {
-    var magnitude: UInt64 = value.magnitude
-    var digits = 1
-    var bound: UInt64 = 10
-    while digits < 19 && magnitude >= bound {
-        digits &+= 1
-        bound = bound &* 10
+    invariant(value != 0, "zero has no first digit")
+    let block: UInt64 = 100_000_000
+    let magnitude = value.magnitude
+    var length = 0
+    if value < 0 {
+        out[0] = 45
+        length = 1
     }
-    if digits == 19 && magnitude >= 10_000_000_000_000_000_000 { digits = 20 }
-    let sign = value < 0 ? 1 : 0
-    if sign == 1 { out[0] = 45 }
-    var position = sign &+ digits
-    while position > sign {
-        position &-= 1
-        out[position] = 48 &+ UInt8(truncatingIfNeeded: magnitude % 10)
-        magnitude /= 10
+    if magnitude < block { return length &+ writeFirst(magnitude, to: out + length) }
+    let upper = magnitude / block
+    if upper < block {
+        length &+= writeFirst(upper, to: out + length)
+    } else {
+        length &+= writeFirst(upper / block, to: out + length)
+        store(eightDigits(upper % block) | asciiZeros, to: out + length)
+        length &+= 8
     }
-    return sign &+ digits
+    store(eightDigits(magnitude % block) | asciiZeros, to: out + length)
+    return length &+ 8
+}
+
+private let asciiZeros: UInt64 = 0x3030_3030_3030_3030
+
+/// Writes a number of one to eight digits, and zeros behind it up to eight bytes.
+@inline(__always)
+private func writeFirst(_ value: UInt64, to out: UnsafeMutablePointer<UInt8>) -> Int {
+    let digits = eightDigits(value)
+    let leading = digits.trailingZeroBitCount &>> 3
+    store((digits | asciiZeros) &>> UInt64(truncatingIfNeeded: leading &* 8), to: out)
+    return 8 &- leading
+}
+
+@inline(__always)
+private func store(_ word: UInt64, to out: UnsafeMutablePointer<UInt8>) {
+    UnsafeMutableRawPointer(out).storeBytes(of: word.littleEndian, as: UInt64.self)
+}
+
+/// The eight digits of a number below 10^8, one per byte, the first in the lowest: divided in
+/// halves by 10^4, 10^2 and 10, all parts of a word at once.
+@inline(__always)
+private func eightDigits(_ value: UInt64) -> UInt64 {
+    let upper = value / 10_000
+    let halves: UInt64 = upper | ((value &- upper &* 10_000) &<< 32)
+    let hundreds: UInt64 = ((halves &* 10_486) &>> 20) & 0x0000_007F_0000_007F
+    let pairs: UInt64 = hundreds | ((halves &- hundreds &* 100) &<< 16)
+    let tens: UInt64 = ((pairs &* 103) &>> 10) & 0x000F_000F_000F_000F
+    return tens | ((pairs &- tens &* 10) &<< 8)
 }
 
 extension Bytes {
