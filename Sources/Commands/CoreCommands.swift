@@ -11,7 +11,6 @@ public enum CoreCommands {
             .hashes,
             .sortedSets,
             .geo,
-            .sets,
             .bitmaps,
             .lists,
             .hyperLogLogs,

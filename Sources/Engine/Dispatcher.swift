@@ -17,21 +17,63 @@ package struct ParsedCommand {
     var key: KeyRef?
 }
 
+/// The latest name of a batch with the command that it means: pipelines repeat themselves, and
+/// comparing a word is a fifth of a look-up.
+private struct RecentName {
+    /// Where the bytes end that may be read.
+    let inputEnd: UnsafePointer<UInt8>
+    var word: UInt64 = 0
+    var count = 0
+    var command: UnsafeMutablePointer<Command>?
+
+    init(inputEnd: UnsafePointer<UInt8>) { self.inputEnd = inputEnd }
+
+    @inline(__always)
+    mutating func find(
+        _ name: Bytes, in table: UnsafeMutablePointer<CommandTable>
+    ) -> UnsafeMutablePointer<Command>? {
+        guard name.count > 0, name.count <= 8, name.base + 8 <= inputEnd else {
+            return table.pointee.find(name)
+        }
+        // One load sees the whole name; what follows it is shifted out.
+        let loaded = UnsafeRawPointer(name.base).loadUnaligned(as: UInt64.self).littleEndian
+        let seen = loaded &<< UInt64(truncatingIfNeeded: (8 &- name.count) &* 8)
+        if seen == word, name.count == count { return command }
+        word = seen
+        count = name.count
+        command = table.pointee.find(name)
+        return command
+    }
+}
+
 extension ExecutorPointer {
     static var batchLimit: Int { 64 }
 
     /// Parses and runs everything complete in the session's input. Returns when more bytes are
     /// needed, or the session is blocked, postponed or closing.
     public func process(_ session: UnsafeMutablePointer<Session>) {
-        withUnsafeTemporaryAllocation(of: ParsedCommand.self, capacity: Self.batchLimit) { batch in
-            guard let commands = batch.baseAddress else { return }
-            session.pointee.flags.insert(.running)
-            defer { session.pointee.flags.remove(.running) }
-            while session.pointee.input.pointee.count >= session.pointee.inputNeeded,
-                session.pointee.flags.isDisjoint(with: .stopsInput)
-            {
-                guard processBatch(session, commands) else { return }
-            }
+        // A command may have the input of another session processed: that takes a batch of its own.
+        session.pointee.flags.insert(.running)
+        defer { session.pointee.flags.remove(.running) }
+        guard let batch = pointee.batch else {
+            let own = UnsafeMutablePointer<ParsedCommand>.allocate(capacity: Self.batchLimit)
+            processBatches(session, own)
+            own.deallocate()
+            return
+        }
+        pointee.batch = nil
+        processBatches(session, batch)
+        pointee.batch = batch
+    }
+
+    @inline(__always)
+    private func processBatches(
+        _ session: UnsafeMutablePointer<Session>, _ batch: UnsafeMutablePointer<ParsedCommand>
+    ) {
+        while session.pointee.input.pointee.count >= session.pointee.inputNeeded,
+            session.pointee.flags.isDisjoint(with: .stopsInput)
+        {
+            guard processBatch(session, batch) else { return }
         }
     }
 
@@ -47,6 +89,9 @@ extension ExecutorPointer {
         let limits = ParseLimits(
             bulkLength: pointee.settings.maxBulkLength,
             authenticated: session.pointee.flags.contains(.authenticated))
+        let prefetches = pointee.keyspace.gainsFromPrefetch(
+            database: Int(session.pointee.database))
+        var recent = RecentName(inputEnd: available.base + available.count)
         var count = 0
         var result = ParseResult.command
         while count < Self.batchLimit {
@@ -57,10 +102,11 @@ extension ExecutorPointer {
                 if result == .empty { continue }
                 break
             }
-            prepare(batch + count, argument, end: parser.position, session)
+            prepare(batch + count, argument, end: parser.position, session, &recent)
+            if prefetches, let key = batch[count].key { pointee.keyspace.prefetchBucket(key) }
             count &+= 1
         }
-        if count > 1 { prefetchEntries(batch, count) }
+        if prefetches, count > 1 { prefetchEntries(batch, count) }
         pointee.timer.start()
 
         var done = 0
@@ -101,25 +147,23 @@ extension ExecutorPointer {
         }
     }
 
-    /// Looks up a parsed command, hashes its first key and asks for the key's line of the table.
+    /// Looks up a parsed command and hashes its first key.
     @inline(__always)
     private func prepare(
         _ place: UnsafeMutablePointer<ParsedCommand>, _ first: Int, end: Int,
-        _ session: UnsafeMutablePointer<Session>
+        _ session: UnsafeMutablePointer<Session>, _ recent: inout RecentName
     ) {
         let arguments = pointee.arguments.base + first
         let count = pointee.arguments.count &- first
-        let command = pointee.commands.pointee.find(arguments[0])
+        let command = recent.find(arguments[0], in: pointee.commands)
         place.initialize(
             to: ParsedCommand(
                 command: command, firstArgument: first, argumentCount: count, end: end, key: nil))
         guard let command else { return }
         let position = Int(command.pointee.firstKey)
         if position > 0, position < count {
-            let keyspace = pointee.keyspace
-            let key = keyspace.key(arguments[position], database: Int(session.pointee.database))
-            place.pointee.key = key
-            keyspace.prefetchBucket(key)
+            place.pointee.key = pointee.keyspace.key(
+                arguments[position], database: Int(session.pointee.database))
         }
     }
 

@@ -90,6 +90,8 @@ public struct Executor: ~Copyable {
     public var heldStream = Buffer()
     public var arguments = ArgumentList()
     let frame: UnsafeMutablePointer<CallFrame>
+    /// Room for the parsed commands of a batch; nil while one is worked on.
+    var batch: UnsafeMutablePointer<ParsedCommand>?
     /// Replacement commands that the running call wants propagated instead of itself.
     public let rewrite: UnsafeMutablePointer<Buffer>
     /// Work space of one command; empty between calls.
@@ -164,6 +166,7 @@ public struct Executor: ~Copyable {
         backlog.initialize(to: Backlog(offset: 0))
         frame = .allocate(capacity: 1)
         frame.initialize(to: CallFrame())
+        batch = .allocate(capacity: ExecutorPointer.batchLimit)
         rewrite = .allocate(capacity: 1)
         rewrite.initialize(to: Buffer())
         scratch = .allocate(capacity: 1)
@@ -181,6 +184,7 @@ public struct Executor: ~Copyable {
 
     deinit {
         frame.deallocate()
+        batch?.deallocate()
         rewrite.deinitialize(count: 1)
         rewrite.deallocate()
         scratch.deinitialize(count: 1)

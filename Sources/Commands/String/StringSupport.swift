@@ -52,16 +52,19 @@ extension Call {
     ) -> Int {
         let keyspace = self.keyspace
         let database = self.database
+        let prefetches = keyspace.gainsFromPrefetch(database: database)
         var size = 0
         while size < keyGroup {
             let argument = position &+ size &* step
             guard argument < count else { break }
             let key = keyspace.key(self[argument], database: database)
             (keys + size).initialize(to: key)
-            keyspace.prefetchBucket(key)
+            if prefetches { keyspace.prefetchBucket(key) }
             size &+= 1
         }
-        for index in 0..<size { keyspace.prefetchEntry(keys[index]) }
+        if prefetches {
+            for index in 0..<size { keyspace.prefetchEntry(keys[index]) }
+        }
         return size
     }
 

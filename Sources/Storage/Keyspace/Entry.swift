@@ -172,7 +172,7 @@ public struct Entry: Equatable {
         return Bytes(start.assumingMemoryBound(to: UInt8.self), keyLength(header))
     }
 
-    /// True when the key is `other`; short keys are compared in two overlapping loads.
+    /// True when the key is `other`; short keys are compared in overlapping loads.
     @inline(__always)
     public func hasKey(_ other: Bytes) -> Bool {
         let header = self.header
@@ -180,13 +180,15 @@ public struct Entry: Equatable {
         guard length == other.count else { return false }
         let mine = UnsafeRawPointer(base + Entry.keyOffset(header))
         let theirs = UnsafeRawPointer(other.base)
-        if length &- 8 <= 8, length >= 8 {
-            let a = mine.loadUnaligned(as: UInt64.self) ^ theirs.loadUnaligned(as: UInt64.self)
-            let tail = length &- 8
-            let b =
-                mine.loadUnaligned(fromByteOffset: tail, as: UInt64.self)
-                ^ theirs.loadUnaligned(fromByteOffset: tail, as: UInt64.self)
-            return (a | b) == 0
+        if length >= 8, length <= 24 {
+            // Word by word: the first, the second if there is one, and the last eight bytes.
+            @inline(__always)
+            func difference(_ offset: Int) -> UInt64 {
+                mine.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                    ^ theirs.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            }
+            let ends = difference(0) | difference(length &- 8)
+            return length <= 16 ? ends == 0 : (ends | difference(8)) == 0
         }
         return bytesAreEqual(mine, theirs, count: length)
     }

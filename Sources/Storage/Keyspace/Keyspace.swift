@@ -163,6 +163,10 @@ public struct Keyspace {
         table(key).pointee.find(key.bytes, hash: key.hash)
     }
 
+    /// Whether asking for memory ahead pays: a small database stays in the caches by itself.
+    @inline(__always)
+    public func gainsFromPrefetch(database: Int) -> Bool { count(database: database) > 4096 }
+
     /// First step for a batch: loads the bucket of the key.
     @inline(__always)
     public func prefetchBucket(_ key: KeyRef) { table(key).pointee.prefetchBucket(key.hash) }
