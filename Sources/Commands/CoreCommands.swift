@@ -14,6 +14,7 @@ public enum CoreCommands {
             .bitmaps,
             .lists,
             .hyperLogLogs,
+            .streams,
             .transactions,
             .pubsub,
         ]

@@ -1,8 +1,9 @@
 // The HyperLogLog as the reference stores it in a string, byte for byte: the magic HYLL, the
 // encoding, three unused bytes, the cached cardinality (its highest bit says that it is stale), and
 // the registers. Clients SET and GET such strings, and replicas get them whole, so nothing about
-// the layout is ours to choose. There are 16384 registers of six bits; `SparseRegisters` has the other
-// encoding of them. Clients can store any bytes they like: whatever is read here may be damaged.
+// the layout is ours to choose. There are 16384 registers of six bits; `SparseRegisters` has the
+// other encoding of them. Clients can store any bytes they like: whatever is read here may be
+// damaged.
 import Base
 
 enum HyperLogLog {
