@@ -38,6 +38,7 @@ let package = Package(
         // Pure machines: no I/O, no unsafe code.
         .target(name: "Replication", dependencies: ["Base"], swiftSettings: pure),
         .target(name: "Gossip", dependencies: ["Base", "HashSlots"], swiftSettings: pure),
+        .target(name: "Sentinel", dependencies: ["Base"], swiftSettings: pure),
         // Execution.
         .target(
             name: "Engine",
@@ -81,6 +82,8 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "ReplicationTests", dependencies: ["Replication"], swiftSettings: strict),
         .testTarget(name: "GossipTests", dependencies: ["Gossip"], swiftSettings: strict),
+        .testTarget(
+            name: "SentinelTests", dependencies: ["Sentinel", "Base"], swiftSettings: strict),
         .testTarget(
             name: "CommandsTests",
             dependencies: ["NodeCore", "Commands", "Engine", "Storage", "RESP", "HashSlots", "Base"],

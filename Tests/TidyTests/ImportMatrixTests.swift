@@ -16,6 +16,7 @@ private let mayImport: [String: Set<String>] = [
     "Persistence": ["Base", "RESP", "Storage"],
     "Replication": ["Base"],
     "Gossip": ["Base", "HashSlots"],
+    "Sentinel": ["Base"],
     "Engine": ["Base", "HashSlots", "RESP", "Storage", "Replication", "Persistence"],
     "Commands": ["Base", "HashSlots", "RESP", "Storage", "Replication", "Persistence", "Engine"],
     "NodeCore": everyLayerBelowServer.subtracting(["NodeCore"]),
