@@ -122,7 +122,9 @@ extension SentinelState {
     // MARK: Replicas
 
     private mutating func reconfigureReplicas(_ id: InstanceID) {
-        guard let promoted = self[primary: id].promoted else { return enter(.updateConfiguration, id) }
+        guard let promoted = self[primary: id].promoted else {
+            return enter(.updateConfiguration, id)
+        }
         let running: InstanceFlags = [.reconfigurationSent, .reconfigurationRuns]
         var count = self[primary: id].replicas.filter {
             !self[$0].flags.isDisjoint(with: running)

@@ -8,7 +8,9 @@ extension SentinelState {
         let monitored = self[primary: primary]
         let record = self[primary]
         var longestGap = monitored.downAfter * 10
-        if record.isDown, let since = record.downSince { longestGap = longestGap + (instant - since) }
+        if record.isDown, let since = record.downSince {
+            longestGap = longestGap + (instant - since)
+        }
         let infoAge = record.isDown ? times.pingPeriod * 5 : times.infoPeriod * 3
         let fit = monitored.replicas.filter { id in
             let replica = self[id]

@@ -245,8 +245,9 @@ extension SentinelState {
         switch option.lowercased() {
         case "resolve-hostnames", "announce-hostnames":
             guard ["yes", "no"].contains(value.lowercased()) else { return bad }
+            let isResolving = option.lowercased() == "resolve-hostnames"
             let path: WritableKeyPath<SentinelSettings, Bool> =
-                option.lowercased() == "resolve-hostnames" ? \.resolveHostnames : \.announceHostnames
+                isResolving ? \.resolveHostnames : \.announceHostnames
             settings[keyPath: path] = value.lowercased() == "yes"
         case "announce-ip":
             guard value.isEmpty || HelloMessage.isHost(value) else { return bad }
