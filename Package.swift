@@ -23,7 +23,8 @@ let pure: [SwiftSetting] = strict + [.strictMemorySafety()]
 let package = Package(
     name: "martlet",
     products: [
-        .executable(name: "martlet-server", targets: ["ClusterNode"])
+        .executable(name: "martlet-server", targets: ["ClusterNode"]),
+        .executable(name: "martlet-sentinel", targets: ["SentinelNode"]),
     ],
     targets: [
         // Headers of the C library that Swift cannot import by itself.
@@ -59,7 +60,9 @@ let package = Package(
         // The two ways to drive a node: real sockets and files, or a simulated world.
         .target(
             name: "Server",
-            dependencies: ["CLinux", "Base", "HashSlots", "RESP", "Gossip", "Engine", "NodeCore"],
+            dependencies: [
+                "CLinux", "Base", "HashSlots", "RESP", "Gossip", "Sentinel", "Engine", "NodeCore",
+            ],
             swiftSettings: strict),
         .target(
             name: "Simulator",
@@ -69,6 +72,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .executableTarget(name: "ClusterNode", dependencies: ["Server"], swiftSettings: strict),
+        .executableTarget(name: "SentinelNode", dependencies: ["Server"], swiftSettings: strict),
         .executableTarget(name: "simulate", dependencies: ["Simulator", "Base"], swiftSettings: strict),
         // Tests, beside each target.
         .testTarget(name: "BaseTests", dependencies: ["Base"], swiftSettings: strict),

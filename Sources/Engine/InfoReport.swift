@@ -102,7 +102,7 @@ public struct InfoReport {
         line("redis_git_sha1", "00000000")
         line("redis_git_dirty", 0)
         line("redis_build_id", facts.process.buildID)
-        line("redis_mode", settings.clusterEnabled ? "cluster" : "standalone")
+        line("redis_mode", settings.mode)
         line("os", facts.process.operatingSystem)
         line("arch_bits", Int.bitWidth)
         line("monotonic_clock", "POSIX clock_gettime")

@@ -65,6 +65,8 @@ public struct Settings {
     public var maxMemoryClientsIsPercentage = false
 
     // MARK: Process
+    /// A sentinel: no data, other commands.
+    public var isSentinel = false
     public var databases = 16
     public var hz = 10
     public var dynamicHz = true
@@ -153,4 +155,11 @@ public struct Settings {
     public var latencyPercentiles: [Double] = [50, 99, 99.9]
 
     public init() {}
+}
+
+extension Settings {
+    /// `redis_mode` of INFO, `mode` of HELLO.
+    public var mode: String {
+        isSentinel ? "sentinel" : clusterEnabled ? "cluster" : "standalone"
+    }
 }

@@ -54,7 +54,7 @@ extension NodePointer {
         case .bus: stepCluster(.linkOpened(link))
         case .primary: upstreamOpened(link)
         case .migrate: migrationOpened(link)
-        case nil: break
+        case .sentinel, nil: break
         }
     }
 
@@ -66,7 +66,7 @@ extension NodePointer {
             stepCluster(.received(link, bytes.array))
         case .primary: upstreamReceived(link, bytes)
         case .migrate: migrationReceived(link, bytes)
-        case nil: break
+        case .sentinel, nil: break
         }
     }
 
@@ -78,7 +78,7 @@ extension NodePointer {
         case .bus: stepCluster(.linkClosed(link, failure))
         case .primary: upstreamClosed(link, failure)
         case .migrate: migrationClosed(link, failure)
-        case nil: break
+        case .sentinel, nil: break
         }
     }
 }

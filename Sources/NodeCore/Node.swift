@@ -104,6 +104,8 @@ public struct Node: ~Copyable {
     /// Where the shell found the configuration, for CONFIG REWRITE; empty when there is none.
     public var configPath = ""
     public var configText: [UInt8] = []
+    /// What the shell runs beside the node: a sentinel's driver.
+    public var companion: UnsafeMutableRawPointer?
     /// What CONFIG, INFO and DEBUG keep.
     public var admin = AdminState()
 
@@ -118,15 +120,17 @@ public struct Node: ~Copyable {
 }
 
 extension NodePointer {
-    /// A node of these settings, with nothing loaded and nobody connected.
+    /// A node of these settings, with nothing loaded and nobody connected. With `only`, of the
+    /// core's commands it knows those that it accepts.
     public static func make(
         settings: Settings, now: Now, seed: UInt64, sipKey: SipKey,
-        extensions: [Extension] = []
+        extensions: [Extension] = [], only accepts: (@Sendable (String) -> Bool)? = nil
     ) -> NodePointer {
         var registry = Registry()
-        for family in CoreCommands.extensions + nodeExtensions + extensions {
-            family.register(&registry)
-        }
+        registry.accepts = accepts
+        for family in CoreCommands.extensions + nodeExtensions { family.register(&registry) }
+        registry.accepts = nil
+        for family in extensions { family.register(&registry) }
         let commands = UnsafeMutablePointer<CommandTable>.allocate(capacity: 1)
         commands.initialize(to: registry.finish())
         let keyspace = Keyspace(

@@ -14,6 +14,8 @@ public enum LinkKind: Sendable {
     case primary
     /// To the target of MIGRATE.
     case migrate
+    /// From a sentinel to an instance; the shell keeps it from the node.
+    case sentinel
 }
 
 /// Work on files in the node's folder. Requests are carried out in order, off the loop.

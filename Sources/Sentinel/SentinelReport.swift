@@ -6,6 +6,11 @@ import Base
 public struct SentinelField: Sendable, Equatable {
     public var name: String
     public var value: String
+
+    public init(name: String, value: String) {
+        self.name = name
+        self.value = value
+    }
 }
 
 extension SentinelState {

@@ -15,7 +15,12 @@ struct BootFailure: Error {
 }
 
 /// Starts a node with the process's arguments and runs it. Returns the exit status.
-public func boot() -> Int32 {
+public func boot() -> Int32 { boot(asSentinel: false) }
+
+/// Starts a sentinel, whatever the program is called.
+public func bootSentinel() -> Int32 { boot(asSentinel: true) }
+
+private func boot(asSentinel: Bool) -> Int32 {
     tzset()
     let arguments = Swift.CommandLine.arguments
     switch LaunchOptions.parse(arguments) {
@@ -24,7 +29,8 @@ public func boot() -> Int32 {
         return code
     case .checkSystem:
         return SystemCheck.run()
-    case .run(let options):
+    case .run(var options):
+        if asSentinel { options.isSentinel = true }
         return run(options, arguments: arguments)
     }
 }
@@ -34,8 +40,17 @@ private func run(_ options: LaunchOptions, arguments: [String]) -> Int32 {
     let restart = RestartPlan(arguments: arguments, configFile: options.configFile)
     let settings: Settings
     let config: ConfigFile?
+    var plan: SentinelPlan?
     do throws(ConfigRefusal) {
-        settings = try loadSettings(options)
+        if options.isSentinel {
+            let read = try SentinelPlan.read(options)
+            settings = read.settings
+            plan = read.plan
+            // What is wrong in it is said before the process leaves its terminal.
+            _ = try read.plan.makeState()
+        } else {
+            settings = try loadSettings(options)
+        }
         config = try ConfigFile(options)
     } catch {
         switch error {
@@ -48,6 +63,7 @@ private func run(_ options: LaunchOptions, arguments: [String]) -> Int32 {
         settings: settings,
         options: options,
         config: config,
+        sentinel: plan,
         program: arguments[0]
     )
     let outcome = process.serve(&log)
@@ -65,14 +81,19 @@ private struct NodeProcess: ~Copyable {
     private var settings: Settings
     private let options: LaunchOptions
     private let config: ConfigFile?
+    private let sentinel: SentinelPlan?
     private let program: String
     private var pidFile = ""
     private var supervision = Supervision.Mode.none
 
-    init(settings: Settings, options: LaunchOptions, config: ConfigFile?, program: String) {
+    init(
+        settings: Settings, options: LaunchOptions, config: ConfigFile?, sentinel: SentinelPlan?,
+        program: String
+    ) {
         self.settings = settings
         self.options = options
         self.config = config
+        self.sentinel = sentinel
         self.program = program
     }
 
@@ -156,12 +177,7 @@ private struct NodeProcess: ~Copyable {
     private mutating func runLoop(_ log: inout LogFile) throws(BootFailure) -> EventLoop.Ending {
         let signals = try system { () throws(SystemError) in try Signals.install() }
         let lock = try lockNodesConf()
-        let node = NodePointer.make(
-            settings: settings,
-            now: Clock.now(),
-            seed: Entropy.seed(),
-            sipKey: Entropy.sipKey()
-        )
+        let node = makeNode()
         rememberConfig(node)
         try renameCommands(node)
         var ownLog = LogFile()
@@ -187,6 +203,34 @@ private struct NodeProcess: ~Copyable {
         return end(loop, loop.run())
     }
 
+    private func makeNode() -> NodePointer {
+        if sentinel != nil { return NodePointer.makeSentinel(settings: settings) }
+        return NodePointer.make(
+            settings: settings,
+            now: Clock.now(),
+            seed: Entropy.seed(),
+            sipKey: Entropy.sipKey()
+        )
+    }
+
+    /// The sentinel's part of the start, instead of a node's data.
+    private func startSentinel(
+        _ plan: SentinelPlan,
+        _ loop: EventLoopPointer
+    ) throws(BootFailure) {
+        do throws(ConfigRefusal) {
+            let state = try plan.makeState(at: loop.pointee.now)
+            let driver = SentinelDriver.attach(to: loop, state, path: plan.path)
+            loop.pointee.node.start()
+            driver.start()
+        } catch {
+            // It could be read a moment ago.
+            switch error {
+            case .unreadable(let text), .wrong(let text): throw BootFailure(text)
+            }
+        }
+    }
+
     /// Everything between the first line of the log and the first client.
     private mutating func prepare(
         _ loop: EventLoopPointer,
@@ -202,6 +246,7 @@ private struct NodeProcess: ~Copyable {
         showLogo(loop)
         for line in SystemCheck.backlogWarnings(settings.tcpBacklog) { loop.log(.warning, line) }
         loop.log(.warning, "Server initialized")
+        if let sentinel { return try startSentinel(sentinel, loop) }
         for line in SystemCheck.memoryWarnings() { loop.log(.warning, "WARNING \(line)") }
         try DatasetLoader(path: settings.dbFilename, folder: settings.directory)
             .load(into: node, loop)
@@ -268,7 +313,7 @@ private struct NodeProcess: ~Copyable {
     }
 
     private func showLogo(_ loop: EventLoopPointer) {
-        let mode = settings.clusterEnabled ? "cluster" : "standalone"
+        let mode = settings.mode
         let isTerminal = settings.logFile.isEmpty && isatty(STDOUT_FILENO) == 1
         guard settings.alwaysShowLogo || isTerminal else {
             return loop.log(.notice, "Running mode=\(mode), port=\(settings.port).")

@@ -50,18 +50,25 @@ extension EventLoopPointer {
     // MARK: Connecting
 
     private func ask(_ link: LinkPointer, host: String, port: Int) {
+        if !askResolver(link.pointee.id, host: host, port: port) { fail(link, .local) }
+    }
+
+    /// Asks the resolver's thread, which is started when it is needed; false when it cannot be.
+    func askResolver(_ id: LinkID, host: String, port: Int) -> Bool {
         do {
             if pointee.resolver == nil {
                 pointee.resolver = try ResolverWorker(answers: pointee.answers)
             }
         } catch {
             log(.warning, "Can't start the resolver's thread: \(error.text)")
-            return fail(link, .local)
+            return false
         }
-        pointee.resolver?.ask(link.pointee.id, host: host, port: port)
+        pointee.resolver?.ask(id, host: host, port: port)
+        return true
     }
 
     func resolved(_ id: LinkID, _ addresses: [SocketAddress], reason: String) {
+        if let sentinel = pointee.sentinel, sentinel.resolved(id, addresses) { return }
         guard let link = pointee.links[id] else { return }
         if addresses.isEmpty {
             log(.warning, "Can't resolve the address of a peer: \(reason)")
@@ -95,14 +102,21 @@ extension EventLoopPointer {
         if code == 0 {
             link.pointee.phase = .open
             setWaitsForRoom(registration, false)
-            pointee.node.linkOpened(link.pointee.id)
-            markDirty(link)
+            let id = link.pointee.id
+            tellOpened(id, registration.pointee.descriptor)
+            // Whoever was told may have closed it already.
+            if pointee.links[id] == link { markDirty(link) }
             return
         }
         link.pointee.registration = nil
         release(registration)
         let rest = link.pointee.candidates
         if rest.isEmpty { fail(link, LinkFailure(errno: code)) } else { tryNext(link, rest) }
+    }
+
+    private func tellOpened(_ id: LinkID, _ descriptor: Int32) {
+        guard let sentinel = pointee.sentinel else { return pointee.node.linkOpened(id) }
+        sentinel.linkOpened(id, localAddress: SocketAddress.local(of: descriptor)?.host ?? "")
     }
 
     /// Takes connections of peers on the bus port.
@@ -148,7 +162,11 @@ extension EventLoopPointer {
             fail(link, .closedByPeer)
         case .done(let count):
             registration.pointee.noteRead(count, of: room)
-            pointee.node.linkData(link.pointee.id, Bytes(UnsafePointer(place), count))
+            let bytes = Bytes(UnsafePointer(place), count)
+            if let sentinel = pointee.sentinel {
+                return sentinel.linkData(link.pointee.id, bytes)
+            }
+            pointee.node.linkData(link.pointee.id, bytes)
         case .wouldBlock:
             break
         case .failed(let code):
@@ -216,6 +234,12 @@ extension EventLoopPointer {
         guard !pointee.reports.isEmpty else { return }
         let reports = pointee.reports
         pointee.reports = []
-        for report in reports { pointee.node.linkClosed(report.link, report.failure) }
+        for report in reports {
+            if let sentinel = pointee.sentinel {
+                sentinel.linkClosed(report.link)
+            } else {
+                pointee.node.linkClosed(report.link, report.failure)
+            }
+        }
     }
 }

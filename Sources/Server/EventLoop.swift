@@ -65,6 +65,8 @@ package struct EventLoop: ~Copyable {
     var reports: [LinkReport] = []
     var inboundLinkCount: UInt64 = 0
     var resolver: ResolverWorker?
+    /// Set in a sentinel's process: all links are its.
+    var sentinel: SentinelDriverPointer?
 
     var sweepPosition = 0
     var lastSweep = Instant.start
@@ -133,7 +135,9 @@ extension EventLoopPointer {
         handle(count)
         deliverReports()
         var shell = ProcessShell(loop: self)
+        let rest = pointee.sentinel?.turn()
         pointee.sleep = pointee.node.beforeSleep(&shell)
+        if _slowPath(rest != nil), let rest { pointee.sleep = min(pointee.sleep, rest) }
         if _slowPath(!pointee.dirtyLinks.isEmpty) { flushLinks() }
         if _slowPath(pointee.now.instant - pointee.lastSweep >= Milliseconds(100)) { sweep() }
     }
@@ -273,7 +277,9 @@ extension EventLoopPointer {
 
     func log(_ line: LogLine) {
         pointee.log.role =
-            pointee.executor.pointee.alerts.contains(.isReplica) ? .replica : .primary
+            pointee.sentinel != nil
+            ? .sentinel
+            : pointee.executor.pointee.alerts.contains(.isReplica) ? .replica : .primary
         pointee.log.write(line, at: Clock.wall())
     }
 }

@@ -20,6 +20,8 @@ package struct LaunchOptions: Equatable {
     package var lines: String = ""
     /// There were arguments at all.
     package var hasArguments = false
+    /// By the program's name, or by `--sentinel`.
+    package var isSentinel = false
 
     package init() {}
 
@@ -27,14 +29,6 @@ package struct LaunchOptions: Equatable {
     package static func parse(_ arguments: [String]) -> LaunchRequest {
         let program = arguments.first ?? "martlet-server"
         let words = Array(arguments.dropFirst())
-        if isSentinel(program, words) {
-            return .say(
-                "\(program): this binary runs nodes only; start a sentinel's own binary for "
-                    + "sentinel mode.\n",
-                toStandardError: true,
-                code: 1
-            )
-        }
         switch words.first {
         case "-v", "--version":
             return .say(versionLine, toStandardError: false, code: 0)
@@ -49,7 +43,10 @@ package struct LaunchOptions: Equatable {
         case "--check-system":
             return .checkSystem
         default:
-            return .run(options(words))
+            var found = options(words.filter { $0.lowercased() != "--sentinel" })
+            found.hasArguments = !words.isEmpty
+            found.isSentinel = isSentinel(program, words)
+            return .run(found)
         }
     }
 
@@ -134,6 +131,10 @@ package struct LaunchOptions: Equatable {
                martlet-server --port 7777 --replicaof 127.0.0.1 8888
                martlet-server /etc/myredis.conf --loglevel verbose -
                martlet-server --port 7001 --cluster-enabled yes
+
+        Sentinel mode:
+               martlet-server /etc/sentinel.conf --sentinel
+               martlet-sentinel /etc/sentinel.conf
 
         """
     }

@@ -20,8 +20,9 @@ private let mayImport: [String: Set<String>] = [
     "Engine": ["Base", "HashSlots", "RESP", "Storage", "Replication", "Persistence"],
     "Commands": ["Base", "HashSlots", "RESP", "Storage", "Replication", "Persistence", "Engine"],
     "NodeCore": everyLayerBelowServer.subtracting(["NodeCore"]),
-    "Server": everyLayerBelowServer.union(["Glibc", "CLinux", "Synchronization"]),
+    "Server": everyLayerBelowServer.union(["Sentinel", "Glibc", "CLinux", "Synchronization"]),
     "ClusterNode": ["Server", "Glibc"],
+    "SentinelNode": ["Server", "Glibc"],
     "Simulator": everyLayerBelowServer,
     "simulate": ["Simulator", "Base", "Glibc"],
 ]

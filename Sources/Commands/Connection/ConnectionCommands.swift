@@ -212,7 +212,8 @@ private func hello(_ call: Call) {
 private func writeGreeting(_ call: Call) {
     let executor = call.executor
     let reply = call.reply
-    reply.map(7)
+    let isSentinel = executor.pointee.settings.isSentinel
+    reply.map(isSentinel ? 6 : 7)
     reply.bulk("server")
     reply.bulk("redis")
     reply.bulk("version")
@@ -222,9 +223,11 @@ private func writeGreeting(_ call: Call) {
     reply.bulk("id")
     reply.integer(Int64(call.session.pointee.id))
     reply.bulk("mode")
-    reply.bulk(executor.pointee.settings.clusterEnabled ? "cluster" : "standalone")
-    reply.bulk("role")
-    reply.bulk(executor.pointee.alerts.contains(.isReplica) ? "replica" : "master")
+    reply.bulk(executor.pointee.settings.mode)
+    if !isSentinel {
+        reply.bulk("role")
+        reply.bulk(executor.pointee.alerts.contains(.isReplica) ? "replica" : "master")
+    }
     reply.bulk("modules")
     reply.array(0)
 }

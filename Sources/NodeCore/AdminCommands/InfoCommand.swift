@@ -52,7 +52,7 @@ extension NodePointer {
             switch kind {
             case .bus: facts.busConnections += 1
             case .migrate: facts.migrateLinks += 1
-            case .primary: break
+            case .primary, .sentinel: break
             }
         }
         facts.backlogMemory = executor.pointee.backlog.pointee.memory
