@@ -334,7 +334,7 @@ private func combine(
         call.reply.integer(count)
         return
     }
-    var result = result(request, call.heap)
+    var result = combined(request, call.heap)
     if stores {
         result.compact(call.limits, call.heap)
         let event: StaticString
@@ -362,7 +362,7 @@ private func sortedByCount(_ sources: [Source]) -> [Source] {
     return order.map { sources[$0] }
 }
 
-private func result(_ request: CombineRequest, _ heap: ObjectHeap) -> SortedSet {
+private func combined(_ request: CombineRequest, _ heap: ObjectHeap) -> SortedSet {
     let builder = SortedSetBuilder(heap)
     switch request.combination {
     case .union:
