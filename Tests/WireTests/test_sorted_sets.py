@@ -30,6 +30,14 @@ def same(command, ours, reference):
     return False
 
 
+def heard(connection):
+    """All events up to the end mark."""
+    found = []
+    while not found or found[-1][0] != b"__key-end":
+        found.append(connection.read()[2:])
+    return found
+
+
 @needs_redis
 class SortedSetTests(WireTest):
     def setUp(self):
@@ -43,6 +51,7 @@ class SortedSetTests(WireTest):
         limits = ["zset-max-listpack-entries", entries, "zset-max-listpack-value", length]
         for words in (["FLUSHALL"], ["CONFIG", "SET", *limits], ["SET", "text", "x"]):
             self.assertEqual(*pair.both(*words))
+        events = [self.listen(server) for server in (self.ours, self.reference)]
         source = SortedSetSource(seed)
         history = []
         for _ in range(COMMANDS_PER_SEED // BATCH):
@@ -64,7 +73,19 @@ class SortedSetTests(WireTest):
                         )
                     )
         self.assertEqual(*pair.both("DEBUG", "DIGEST"), "seed %d: the data differ" % seed)
+        pair.both("PUBLISH", "__key-end", "")
+        ours, reference = [heard(connection) for connection in events]
+        self.assertEqual(ours, reference, "seed %d: the events differ" % seed)
+        self.assertGreater(len(ours), 100)
         self.exchange(pair)
+
+    def listen(self, server):
+        """A connection that hears of all that changes from now on."""
+        connection = server.connect()
+        self.addCleanup(connection.close)
+        connection.call("CONFIG", "SET", "notify-keyspace-events", "KEA")
+        connection.call("PSUBSCRIBE", "__key*")
+        return connection
 
     def exchange(self, pair):
         """Each side restores what the other dumped."""

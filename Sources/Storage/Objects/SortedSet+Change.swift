@@ -133,6 +133,8 @@ extension SortedSet {
     /// Where the first element stands that comes after the given one.
     private func placeToInsert(_ member: Bytes, _ score: Double) -> Int {
         let pack = self.pack
+        // What comes in ascending order is appended without a walk.
+        if let last = pack.last, SortedSet.score(pack[last]) < score { return pack.end }
         var place = pack.first
         while let here = place {
             guard let next = pack.next(here) else { unreachable("a member without a score") }
