@@ -101,6 +101,10 @@ private struct SortedSetLoading {
     /// False for what no set can hold: a member twice, a score that is no number.
     mutating func add(_ member: Bytes, _ score: Double) -> Bool {
         guard !score.isNaN else { return false }
+        // Only the large form keeps the sign of a zero, and only the end tells which form it is.
+        if set.isSmall, score == 0, score.sign == .minus {
+            set.enlarge(expecting: set.count, heap)
+        }
         if case .added = set.add(member, score, .onlyNew, limits, heap) { return true }
         return false
     }
@@ -110,11 +114,12 @@ private struct SortedSetLoading {
         return .damaged
     }
 
-    func finish() -> LoadOutcome {
+    mutating func finish() -> LoadOutcome {
         guard set.count > 0 else {
             set.free(heap)
             return .empty
         }
+        set.compact(limits, heap)
         return .loaded(LoadedObject(set.encoding, set.payload))
     }
 }

@@ -109,6 +109,18 @@ private struct Bench {
         bench.finish()
     }
 
+    @Test func largeSetsKeepTheSignOfAZero() {
+        var bench = Bench()
+        bench.limits.zsetValue = 4
+        let set = bench.make([("a long member", -1), ("m", -0.0), ("n", 1)])
+        #expect(Bench.text(set) == "large a long member=-1 m=-0 n=1")
+        #expect(bench.load(bench.dump(set)) == "large a long member=-1 m=-0 n=1")
+        bench.limits.zsetValue = 64
+        #expect(bench.load(bench.dump(set)) == "small a long member=-1 m=0 n=1")
+        set.free(bench.heap)
+        bench.finish()
+    }
+
     @Test func olderVersions() {
         let bench = Bench()
         let texts: [UInt8] = [2, 1, 97, 3, 49, 46, 53, 1, 98, 255]

@@ -51,6 +51,9 @@ class SortedSetTests(WireTest):
         limits = ["zset-max-listpack-entries", entries, "zset-max-listpack-value", length]
         for words in (["FLUSHALL"], ["CONFIG", "SET", *limits], ["SET", "text", "x"]):
             self.assertEqual(*pair.both(*words))
+        pair.both("SADD", "numbers", "1", "2", "12", "-7")
+        pair.both("SADD", "set", "m1", "m2", "m3", "m4", "12", "p1", "01")
+        pair.both("SADD", "large", *["m%d" % number for number in range(0, 1200, 2)])
         events = [self.listen(server) for server in (self.ours, self.reference)]
         source = SortedSetSource(seed)
         history = []

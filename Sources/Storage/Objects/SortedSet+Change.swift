@@ -156,7 +156,7 @@ extension SortedSet {
     }
 
     /// Turns a listpack into the large form.
-    mutating func enlarge(expecting count: Int, _ heap: ObjectHeap) {
+    public mutating func enlarge(expecting count: Int, _ heap: ObjectHeap) {
         invariant(isSmall, "the set has the large form")
         let fresh = LargeSortedSet.make(heap, reserving: min(count, 1 << 16))
         forEach { member, score in withText(of: member) { fresh.insert($0, score, heap) } }
