@@ -110,26 +110,33 @@ extension OrderTree {
         }
         var offset = 0
         var gone = 0..<0
-        var cut: Int?
-        for index in 0..<node.count {
+        // The first child that was cut into and became sparse.
+        var sparse: Int?
+        var index = 0
+        while index < node.count, offset < range.upperBound {
             let elements = node.counts[index]
             let from = max(range.lowerBound - offset, 0)
             let to = min(range.upperBound - offset, elements)
             offset += elements
-            guard from < to else { continue }
-            let child = node.child(index)
-            if cut == nil { cut = index }
-            if to - from == elements {
-                drop(child, memory, visit)
-                gone = (gone.isEmpty ? index : gone.lowerBound)..<(index + 1)
-            } else {
-                remove(from: child, from..<to, memory, visit)
-                node.counts[index] = elements - (to - from)
-                node.refreshKey(index)
+            if from < to {
+                let child = node.child(index)
+                if to - from == elements {
+                    drop(child, memory, visit)
+                    gone = (gone.isEmpty ? index : gone.lowerBound)..<(index + 1)
+                } else {
+                    remove(from: child, from..<to, memory, visit)
+                    node.counts[index] = elements - (to - from)
+                    node.refreshKey(index)
+                    if child.count < OrderNode.sparse { sparse = sparse ?? index }
+                }
             }
+            index += 1
         }
         node.closeGap(gone)
-        if let cut { balance(node, around: cut, memory) }
+        if let sparse {
+            let isBehindGap = !gone.isEmpty && sparse >= gone.upperBound
+            balance(node, around: isBehindGap ? gone.lowerBound : sparse, memory)
+        }
     }
 
     /// Looks for sparse children on both sides of a cut.
