@@ -269,19 +269,21 @@ private func entry(_ text: String) -> Reply {
     func hostilePayloads(seed: UInt64) {
         let server = CommandHarness()
         server.executor.pointee.checksDumpPayloads = false
+        // Mostly uncompressed: a changed byte is then a changed stream, not a damaged string.
+        server.executor.pointee.settings.rdbCompression = seed % 5 == 0
         var random = Prng(seed: seed)
         makeStream(server, &random)
         let sound = dump(server, "s")
         var accepted = 0
         for _ in 0..<60 {
             var bytes = sound
-            for _ in 0..<(random.next() % 3 + 1) {
+            for _ in 0..<(random.next() % 2 + 1) {
                 let at = Int(random.next() % UInt64(bytes.count - 10))
-                switch random.next() % 4 {
-                case 0: bytes[at] = UInt8(truncatingIfNeeded: random.next())
-                case 1: bytes[at] = bytes[at] &+ 1
-                case 2: bytes.remove(at: at)
-                default: bytes.insert(UInt8(truncatingIfNeeded: random.next()), at: at)
+                switch random.next() % 8 {
+                case 0: bytes.remove(at: at)
+                case 1: bytes.insert(UInt8(truncatingIfNeeded: random.next()), at: at)
+                case 2, 3: bytes[at] = UInt8(truncatingIfNeeded: random.next())
+                default: bytes[at] = bytes[at] &+ 1
                 }
             }
             let words = ["RESTORE", "k", "0"].map { Array($0.utf8) }
@@ -290,7 +292,7 @@ private func entry(_ text: String) -> Reply {
             accepted += 1
             exercise(server)
         }
-        maybe(accepted > 0)
+        #expect(accepted > 0 || seed % 5 == 0)
         server.keyspace.checkInvariants()
     }
 

@@ -14,6 +14,7 @@ extension Extension {
         registry.registerSlowLogCommands()
         registry.registerLatencyCommands()
         registry.registerMonitorCommand()
+        registry.registerLolwutCommand()
     }
 }
 

@@ -16,7 +16,7 @@ extension Registry {
             syntax: """
             key [NOMKSTREAM]{6.2.0} [trim: <strategy: MAXLEN|MINID{6.2.0}> [operator: \
             equal==|approximately=~] threshold [LIMIT count:integer]{6.2.0}] <id_or_auto: \
-            auto_id=*|ID:string> <field_value: field value>...
+            auto_id=*|id:string> <field_value: field value>...
             """,
             summary: "Appends a new entry to a stream",
             complexity: """

@@ -10,7 +10,7 @@ extension Registry {
         command(
             "xack", since: "5.0.0", arity: -4, [.write, .fast], acl: [.stream],
             keys: [.range(1, [.RW, .update])],
-            syntax: "key group ID:string...",
+            syntax: "key group id:string...",
             summary: """
             Marks a pending message as correctly processed, effectively removing it from the \
             pending entries list of the consumer group. Return value of the command is the number \
@@ -24,7 +24,7 @@ extension Registry {
             "xclaim", since: "5.0.0", arity: -6, [.write, .fast], acl: [.stream],
             keys: [.range(1, [.RW, .update])],
             syntax: """
-            key group consumer min-idle-time ID:string... [IDLE ms:integer] [TIME \
+            key group consumer min-idle-time id:string... [IDLE ms:integer] [TIME \
             unix-time-milliseconds:unix-time] [RETRYCOUNT count:integer] [FORCE] [JUSTID] [LASTID \
             id]
             """,

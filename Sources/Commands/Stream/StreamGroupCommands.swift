@@ -16,7 +16,7 @@ extension Registry {
             "create", of: "xgroup", since: "5.0.0", arity: -5, [.write, .denyOOM], acl: [.stream],
             keys: [.range(2, [.RW, .insert])],
             syntax: """
-            key groupname <id: ID:string|new_id=$> [MKSTREAM] [ENTRIESREAD entries_read:integer]
+            key groupname <id: id:string|new_id=$> [MKSTREAM] [ENTRIESREAD entries_read:integer]
             """,
             summary: "Create a consumer group.",
             complexity: "O(1)",
@@ -59,7 +59,7 @@ extension Registry {
             "setid", of: "xgroup", since: "5.0.0", arity: -5, [.write], acl: [.stream],
             keys: [.range(2, [.RW, .update])],
             syntax: """
-            key groupname <id: ID:string|new_id=$> [ENTRIESREAD entries_read:integer]
+            key groupname <id: id:string|new_id=$> [ENTRIESREAD entries_read:integer]
             """,
             summary: "Set a consumer group to an arbitrary last delivered ID value.",
             complexity: "O(1)",

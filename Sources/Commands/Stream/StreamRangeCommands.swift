@@ -46,7 +46,7 @@ extension Registry {
         command(
             "xdel", since: "5.0.0", arity: -3, [.write, .fast], acl: [.stream],
             keys: [.range(1, [.RW, .delete])],
-            syntax: "key ID:string...",
+            syntax: "key id:string...",
             summary: """
             Removes the specified entries from the stream. Returns the number of items actually \
             deleted, that may be different from the number of IDs passed in case certain IDs do \

@@ -17,7 +17,7 @@ extension Registry {
             ],
             syntax: """
             [COUNT count:integer] [BLOCK milliseconds:integer] STREAMS <streams: key... \
-            ID:string...>
+            id:string...>
             """,
             summary: """
             Return never seen elements in multiple streams, with IDs greater than the ones \
@@ -40,7 +40,7 @@ extension Registry {
             ],
             syntax: """
             GROUP <group_consumer: group consumer> [COUNT count:integer] [BLOCK \
-            milliseconds:integer] [NOACK] STREAMS <streams: key... ID:string...>
+            milliseconds:integer] [NOACK] STREAMS <streams: key... id:string...>
             """,
             summary: """
             Return new entries from a stream using a consumer group, or access the history of the \
