@@ -14,5 +14,6 @@ extension Extension {
         registry.registerIterationCommands()
         registry.registerObjectCommands()
         registry.registerDumpCommands()
+        registry.registerSortCommands()
     }
 }
