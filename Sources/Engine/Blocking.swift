@@ -202,12 +202,19 @@ extension ExecutorPointer {
         }
     }
 
-    /// The type of what a key holds for clients; nil for nothing.
+    /// The type of what a key holds for clients; nil for nothing. An expired one ends here, in the
+    /// stream too, as if a command had come upon it.
     private func liveType(_ key: BlockedKey) -> ValueType? {
         key.bytes.withBytes { bytes in
             let ref = pointee.keyspace.key(bytes, database: Int(key.database))
-            guard let entry = pointee.keyspace.find(ref), !isExpired(entry) else { return nil }
-            return entry.type
+            guard let entry = pointee.keyspace.find(ref) else { return nil }
+            guard isExpired(entry) else { return entry.type }
+            if !pointee.alerts.contains(.isReplica), pointee.pauseMode == .none,
+                !pointee.internalPause
+            {
+                expire(ref)
+            }
+            return nil
         }
     }
 

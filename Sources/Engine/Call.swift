@@ -15,6 +15,8 @@ public struct CallFrame {
     var firstKey: KeyRef?
     /// What to propagate: the arguments, nothing, or the executor's `rewrite` buffer.
     var propagation: PropagationForm = .arguments
+    /// How many commands `rewrite` holds.
+    var rewrites = 0
     /// Propagate although nothing was marked as changed.
     var forcePropagation = false
     /// Arguments, by their bits, that no observer may see.
@@ -179,6 +181,7 @@ public struct Call {
 
     public func propagate(as name: StaticString, _ arguments: [Bytes]) {
         frame.pointee.propagation = .rewritten
+        frame.pointee.rewrites &+= 1
         let stream = StreamWriter(executor.pointee.rewrite)
         stream.begin(arguments.count + 1)
         stream.argument(Bytes(name))
@@ -189,6 +192,7 @@ public struct Call {
     @inline(__always)
     public func rewrite(_ count: Int, _ body: (StreamWriter) -> Void) {
         frame.pointee.propagation = .rewritten
+        frame.pointee.rewrites &+= 1
         let stream = StreamWriter(executor.pointee.rewrite)
         stream.begin(count)
         body(stream)

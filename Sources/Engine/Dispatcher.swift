@@ -261,8 +261,8 @@ extension ExecutorPointer {
         if pointee.dirty != dirtyBefore || frame.pointee.forcePropagation {
             propagate(frame, database: database)
             session.pointee.lastWriteOffset = pointee.backlog.pointee.endOffset
-        } else if _slowPath(!pointee.rewrite.pointee.isEmpty) {
-            pointee.rewrite.pointee.removeAll()
+        } else {
+            dropRewrite(frame)
         }
         if _fastPath(output.pointee.count > replyStart) {
             noteReply(command, session, output, replyStart)

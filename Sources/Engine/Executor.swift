@@ -82,9 +82,10 @@ public struct Executor: ~Copyable {
     public var feedsBacklog = false
     /// The database that the stream has selected; -1 before the first SELECT.
     public var streamDatabase: Int32 = -1
-    /// Inside EXEC: the stream has seen MULTI already, so EXEC is owed.
-    public var transactionOpen = false
+    /// While EXEC runs, what it propagates is gathered: how many commands, and their bytes.
     public var executingTransaction = false
+    var transactionCommands = 0
+    var transactionStream = Buffer()
 
     /// Stream bytes of our primary that are part of an unfinished transaction.
     public var heldStream = Buffer()

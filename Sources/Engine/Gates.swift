@@ -78,6 +78,8 @@ extension ExecutorPointer {
         var flags = command.pointee.flags
         if let transaction = session.pointee.transaction, isNamed(command, "exec") {
             flags.formUnion(transaction.pointee.flags)
+            // Permissions that each of them must have.
+            flags.subtract(transaction.pointee.missingFlags.intersection([.stale, .loading]))
         }
         return flags
     }

@@ -9,8 +9,7 @@ extension ExecutorPointer {
     @inline(__always)
     func propagate(_ frame: UnsafeMutablePointer<CallFrame>, database: Int32) {
         guard pointee.feedsBacklog, !pointee.alerts.contains(.isReplica) else {
-            if !pointee.rewrite.pointee.isEmpty { pointee.rewrite.pointee.removeAll() }
-            return
+            return dropRewrite(frame)
         }
         switch frame.pointee.propagation {
         case .nothing:
@@ -21,13 +20,20 @@ extension ExecutorPointer {
             let encoded = StreamWriter(pointee.scratch)
             encoded.begin(frame.pointee.argumentCount)
             for index in 0..<frame.pointee.argumentCount { encoded.argument(arguments[index]) }
-            pointee.backlog.pointee.append(pointee.scratch.pointee.bytes)
+            feed(pointee.scratch.pointee.bytes, commands: 1)
             pointee.scratch.pointee.removeAll()
         case .rewritten:
             openStream(database)
-            pointee.backlog.pointee.append(pointee.rewrite.pointee.bytes)
+            feed(pointee.rewrite.pointee.bytes, commands: frame.pointee.rewrites)
         }
-        if !pointee.rewrite.pointee.isEmpty { pointee.rewrite.pointee.removeAll() }
+        dropRewrite(frame)
+    }
+
+    @inline(__always)
+    func dropRewrite(_ frame: UnsafeMutablePointer<CallFrame>) {
+        if _fastPath(pointee.rewrite.pointee.isEmpty) { return }
+        pointee.rewrite.pointee.removeAll()
+        frame.pointee.rewrites = 0
     }
 
     /// Propagates one command that is not a client's call: DEL of an expired or evicted key,
@@ -45,35 +51,60 @@ extension ExecutorPointer {
         let stream = StreamWriter(pointer)
         stream.begin(arguments.count)
         for argument in arguments { stream.argument(argument) }
-        pointee.backlog.pointee.append(pointer.pointee.bytes)
+        feed(pointer.pointee.bytes, commands: 1)
         pointer.deinitialize(count: 1)
         pointer.deallocate()
     }
 
-    /// Sees to it that the stream is in `database`, and inside MULTI while EXEC runs.
+    /// Sees to it that the stream is in `database`.
     @inline(__always)
     func openStream(_ database: Int32) {
         if _slowPath(pointee.streamDatabase != database) { selectInStream(database) }
-        if _slowPath(pointee.executingTransaction && !pointee.transactionOpen) {
-            pointee.transactionOpen = true
-            pointee.backlog.pointee.append(Bytes("*1\r\n$5\r\nMULTI\r\n"))
-        }
     }
 
     @inline(never)
     private func selectInStream(_ database: Int32) {
         pointee.streamDatabase = database
         let text = String(database)
-        pointee.backlog.pointee.append(Bytes("*2\r\n$6\r\nSELECT\r\n$"))
-        "\(text.utf8.count)\r\n\(text)\r\n".withBytes { pointee.backlog.pointee.append($0) }
+        let command = "*2\r\n$6\r\nSELECT\r\n$\(text.utf8.count)\r\n\(text)\r\n"
+        command.withBytes {
+            // What selects for the first command of a transaction stands before MULTI.
+            if pointee.transactionCommands > 0 {
+                pointee.transactionStream.append($0)
+            } else {
+                pointee.backlog.pointee.append($0)
+            }
+        }
     }
 
-    /// Ends EXEC: closes the transaction in the stream if anything was propagated in it.
+    /// Appends encoded commands to the stream; while EXEC runs they wait for its end.
+    @inline(__always)
+    private func feed(_ bytes: Bytes, commands: Int) {
+        if _slowPath(pointee.executingTransaction) {
+            pointee.transactionStream.append(bytes)
+            pointee.transactionCommands += commands
+        } else {
+            pointee.backlog.pointee.append(bytes)
+        }
+    }
+
+    /// Ends EXEC: what it propagated goes to the stream between MULTI and EXEC, a single command
+    /// as it is.
     func closeTransaction() {
         pointee.executingTransaction = false
-        guard pointee.transactionOpen else { return }
-        pointee.transactionOpen = false
-        pointee.backlog.pointee.append(Bytes("*1\r\n$4\r\nEXEC\r\n"))
+        let commands = pointee.transactionCommands
+        pointee.transactionCommands = 0
+        guard commands > 0 else { return }
+        defer {
+            pointee.transactionStream.removeAll()
+            pointee.transactionStream.shrink(above: 64 * 1024)
+        }
+        // One that made this node a replica has no stream of its own any more.
+        guard !pointee.alerts.contains(.isReplica) else { return }
+        let backlog = pointee.backlog
+        if commands > 1 { backlog.pointee.append(Bytes("*1\r\n$5\r\nMULTI\r\n")) }
+        backlog.pointee.append(pointee.transactionStream.bytes)
+        if commands > 1 { backlog.pointee.append(Bytes("*1\r\n$4\r\nEXEC\r\n")) }
     }
 
     // MARK: Expiry and eviction

@@ -17,6 +17,8 @@ public struct Transaction: ~Copyable {
     private var offsets: [Int] = []
     /// Flags of all queued commands together.
     public private(set) var flags: CommandFlags = []
+    /// Flags that at least one queued command does not have.
+    private(set) var missingFlags: CommandFlags = []
     public var watched: [WatchedKey] = []
 
     public init() {}
@@ -31,6 +33,7 @@ public struct Transaction: ~Copyable {
         commands.append(
             QueuedCommand(command: command, firstArgument: lengths.count, argumentCount: count))
         flags.formUnion(command.pointee.flags)
+        missingFlags.formUnion(CommandFlags(rawValue: ~command.pointee.flags.rawValue))
         for index in 0..<count {
             offsets.append(bytes.count)
             lengths.append(arguments[index].count)
@@ -52,6 +55,7 @@ public struct Transaction: ~Copyable {
         lengths.removeAll()
         offsets.removeAll()
         flags = []
+        missingFlags = []
         bytes.release()
     }
 }

@@ -6,6 +6,25 @@ import Storage
 import Testing
 
 @Suite struct PropagationTests {
+    /// What a transaction propagates: nothing, one command as it is, several as a whole.
+    @Test func transactionsAreWrappedOnlyWhenTheyNeedIt() {
+        let server = CommandHarness()
+        let bodies: [([[String]], [[String]])] = [
+            ([["GET", "k"]], []),
+            ([["SET", "k", "v"], ["GET", "k"]], [["SELECT", "0"], ["SET", "k", "v"]]),
+            (
+                [["SET", "a", "1"], ["SELECT", "1"], ["SET", "b", "2"], ["SELECT", "0"]],
+                [["MULTI"], ["SET", "a", "1"], ["SELECT", "1"], ["SET", "b", "2"], ["EXEC"]]
+            ),
+            ([["SET", "c", "1"]], [["SELECT", "0"], ["SET", "c", "1"]]),
+        ]
+        for (body, stream) in bodies {
+            let start = server.streamEnd
+            for words in [["MULTI"]] + body + [["EXEC"]] { server.run(words) }
+            #expect(server.stream(from: start) == stream)
+        }
+    }
+
     /// Words of a command; the words that the stream gets, several commands divided by `|`.
     private static let forms: [(String, String)] = [
         ("SET k v", "SET k v"), ("set k v", "set k v"),

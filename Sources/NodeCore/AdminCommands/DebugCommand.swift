@@ -80,6 +80,7 @@ private func debugProcess(_ call: Call) -> Bool {
     case ("client-eviction", 2):
         call.reply.error("ERR maxmemory-clients is disabled." as StaticString)
     case ("replybuffer", 4): debugReplyBuffer(call)
+    case ("quicklist-packed-threshold", 3): debugPackedThreshold(call)
     default: return false
     }
     return true
@@ -90,6 +91,10 @@ private func debugSleep(_ call: Call, _ node: NodePointer) {
     let microseconds = Int64(Swift.max(0, Swift.min(seconds, 1e6)) * 1_000_000)
     if let sleep = node.pointee.admin.sleep {
         sleep(microseconds)
+        // What comes after it in the same iteration must see that time has passed.
+        let executor = call.executor
+        executor.pointee.now.instant.microseconds += microseconds
+        executor.pointee.now.wall.milliseconds += microseconds / 1000
     } else {
         node.request(.sleep(microseconds: microseconds))
     }
@@ -121,6 +126,16 @@ private func debugReplyBuffer(_ call: Call) {
         guard isWord || call.integerOrReply(3) != nil else { return }
     } else if !call[2].matches("resizing") {
         return refuseDebug(call)
+    }
+    call.reply.ok()
+}
+
+/// From which size on an element of a list stands alone. Ours do that by themselves; the form is
+/// checked, so that a test which relies on it says what is wrong.
+private func debugPackedThreshold(_ call: Call) {
+    guard let size = MemoryText.bytes(call[2].string), size <= (1 << 32) - (1 << 20) else {
+        return call.reply.error(
+            "ERR argument must be a memory value bigger than 1 and smaller than 4gb")
     }
     call.reply.ok()
 }
