@@ -163,6 +163,7 @@ extension ExecutorPointer {
             pointee.watch.touch(database: Int32(key.database), key: key.bytes, exists: exists)
         }
         if pointee.blocking.isWaiting { pointee.blocking.changed(key) }
+        if pointee.tracksChanges { invalidate(key.bytes) }
     }
 
     /// Any key of a database may have come, gone or changed: FLUSHALL, SWAPDB, a full
@@ -229,10 +230,16 @@ extension ExecutorPointer {
         held.pointee.arguments(into: &pointee.arguments)
         pointee.resumedDeadline = BlockDeadline(held.pointee.deadline)
         pointee.timer.start()
+        let wasRunning = session.pointee.flags.contains(.running)
+        session.pointee.flags.insert(.running)
         let verdict = runUnusual(
             held.pointee.command, UnsafePointer(pointee.arguments.base + first),
             pointee.arguments.count - first, session, nil)
         pointee.resumedDeadline = nil
+        if !wasRunning {
+            session.pointee.flags.remove(.running)
+            releasePushes(session)
+        }
         pointee.arguments.truncate(to: first)
         pointee.frame.pointee = outer
         if verdict == .postpone {

@@ -7,6 +7,7 @@ import Storage
 extension Call {
     /// Fails those who watch `key`, and tells nobody else.
     public func touchWatchers(_ key: KeyRef) {
+        if executor.pointee.tracksChanges { executor.invalidate(key.bytes) }
         guard !executor.pointee.watch.isEmpty else { return }
         let exists = keyspace.find(key) != nil
         executor.pointee.watch.touch(

@@ -157,7 +157,10 @@ public struct Call {
     /// As `changed`, but dirty is counted elsewhere.
     @inline(__always)
     public func signal(_ eventClass: KeyEventClass, _ event: StaticString, _ key: KeyRef) {
-        if _slowPath(!executor.pointee.watch.isEmpty || executor.pointee.blocking.isWaiting) {
+        if _slowPath(
+            !executor.pointee.watch.isEmpty || executor.pointee.blocking.isWaiting
+                || executor.pointee.tracksChanges)
+        {
             executor.noteChange(key)
         }
         if let hook = executor.pointee.keyEvent {

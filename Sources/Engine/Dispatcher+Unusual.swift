@@ -30,7 +30,13 @@ extension ExecutorPointer {
             session.pointee.flags.formUnion(silence)
             return verdict
         }
-        if verdict == .run { call(command, arguments, count, session, key) }
+        if verdict == .run {
+            call(command, arguments, count, session, key)
+            if session.pointee.flags.contains(.tracking) {
+                trackReads(command, arguments, count, session)
+            }
+        }
+        if session.pointee.flags.contains(.tracking) { endCaching(command, session) }
         // ASKING is for one command, or for one whole transaction.
         if session.pointee.flags.contains(.asking), !session.pointee.flags.contains(.multi),
             !isNamed(command, "asking")
@@ -234,6 +240,11 @@ extension ExecutorPointer {
             call(
                 queued.command, UnsafePointer(pointee.arguments.base + first),
                 pointee.arguments.count - first, session, nil)
+            if session.pointee.flags.contains(.tracking) {
+                trackReads(
+                    queued.command, UnsafePointer(pointee.arguments.base + first),
+                    pointee.arguments.count - first, session)
+            }
             pointee.arguments.truncate(to: first)
         }
         session.pointee.flags.remove(.executing)
@@ -265,6 +276,9 @@ extension ExecutorPointer {
         discardTransaction(session)
         unsubscribeAll(session)
         endMonitor(session)
+        forgetTracked(session)
+        dropPushes(session)
+        if pointee.frame.pointee.session == session { pointee.frame.pointee.session = nil }
         pointee.pendingWrites.remove(session)
         pointee.closing.remove(session)
         dropHeld(session)

@@ -129,8 +129,9 @@ public struct Executor: ~Copyable {
     let messages: UnsafeMutablePointer<Buffer>
     /// Work space for the channel of a key's event.
     let eventChannel: UnsafeMutablePointer<Buffer>
-    /// Messages to the session whose command runs; they follow its reply.
-    var heldPushes = Buffer()
+    public let tracking: UnsafeMutablePointer<TrackingTable>
+    /// Somebody must be told of changed keys.
+    var tracksChanges = false
     /// Hook: hands a `Publication` to the other nodes of the cluster.
     public var publishToCluster:
         (@convention(c) (UnsafeMutableRawPointer, UnsafeRawPointer) -> Void)?
@@ -181,6 +182,8 @@ public struct Executor: ~Copyable {
         var keys = Prng(seed: seed ^ 0x7075_6273_7562)
         pubsub = .allocate(capacity: 1)
         pubsub.initialize(to: PubSub(key: SipKey(keys.next(), keys.next())))
+        tracking = .allocate(capacity: 1)
+        tracking.initialize(to: TrackingTable(key: SipKey(keys.next(), keys.next())))
     }
 
     deinit {
@@ -194,6 +197,8 @@ public struct Executor: ~Copyable {
         messages.deallocate()
         eventChannel.deinitialize(count: 1)
         eventChannel.deallocate()
+        tracking.deinitialize(count: 1)
+        tracking.deallocate()
         pubsub.deinitialize(count: 1)
         pubsub.deallocate()
         backlog.deinitialize(count: 1)

@@ -147,7 +147,7 @@ public struct InfoReport {
         line(
             "blocked_clients",
             executor.pointee.blocked.count + executor.pointee.postponed.count)
-        line("tracking_clients", 0)
+        line("tracking_clients", executor.pointee.tracking.pointee.sessions.count)
         line("clients_in_timeout_table", inTimeoutTable)
         line("total_blocking_keys", executor.pointee.blockedKeyCount)
         line(
@@ -234,8 +234,12 @@ public struct InfoReport {
         zeros(
             "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
             "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
-            "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",
-            "tracking_total_prefixes", "unexpected_error_replies")
+            "current_active_defrag_time")
+        let tracking = executor.pointee.tracking
+        line("tracking_total_keys", tracking.pointee.keyCount)
+        line("tracking_total_items", tracking.pointee.items)
+        line("tracking_total_prefixes", tracking.pointee.prefixCount)
+        line("unexpected_error_replies", 0)
         line("total_error_replies", stats.errorReplies)
         line("dump_payload_sanitizations", stats.dumpPayloadSanitizations)
         line("total_reads_processed", stats.readsProcessed)

@@ -223,21 +223,36 @@ extension ExecutorPointer {
     public func push(_ session: UnsafeMutablePointer<Session>, _ message: Bytes) {
         guard session.pointee.flags.isDisjoint(with: [.closeNow, .closeAfterReply]) else { return }
         if session.pointee.flags.contains(.running) {
-            session.pointee.flags.insert(.holdsPushes)
-            pointee.heldPushes.append(message)
-            return
+            return hold(session, message)
         }
         session.pointee.output.pointee.append(message)
         queueWrite(session)
     }
 
+    @inline(never)
+    private func hold(_ session: UnsafeMutablePointer<Session>, _ message: Bytes) {
+        session.pointee.flags.insert(.holdsPushes)
+        if session.pointee.heldPushes == nil {
+            session.pointee.heldPushes = .allocate(capacity: 1)
+            session.pointee.heldPushes?.initialize(to: Buffer())
+        }
+        session.pointee.heldPushes?.pointee.append(message)
+    }
+
     /// Delivers what a session was sent while its command ran.
     @inline(never)
     func releasePushes(_ session: UnsafeMutablePointer<Session>) {
-        session.pointee.flags.remove(.holdsPushes)
-        session.pointee.output.pointee.append(pointee.heldPushes.bytes)
-        pointee.heldPushes.removeAll()
+        guard let held = session.pointee.heldPushes else { return }
+        session.pointee.output.pointee.append(held.pointee.bytes)
+        dropPushes(session)
         queueWrite(session)
+    }
+
+    func dropPushes(_ session: UnsafeMutablePointer<Session>) {
+        session.pointee.flags.remove(.holdsPushes)
+        session.pointee.heldPushes?.deinitialize(count: 1)
+        session.pointee.heldPushes?.deallocate()
+        session.pointee.heldPushes = nil
     }
 }
 

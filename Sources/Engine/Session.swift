@@ -57,11 +57,13 @@ public struct SessionFlags: OptionSet, Sendable {
     public static let running = SessionFlags(rawValue: 1 << 31)
     /// Messages for it wait for the end of the command that runs.
     public static let holdsPushes = SessionFlags(rawValue: 1 << 30)
+    /// CLIENT TRACKING is on.
+    public static let tracking = SessionFlags(rawValue: 1 << 29)
 
     /// Any of these: dispatch takes the slow look.
     public static let unusual: SessionFlags = [
         .multi, .asking, .replyOff, .replySkip, .replySkipNext, .monitor, .fromPrimary, .replica,
-        .pubsub, .executing,
+        .pubsub, .executing, .tracking,
     ]
 
     /// Nothing that needs the slow look, and allowed to run commands.
@@ -116,6 +118,10 @@ public struct Session: ~Copyable {
     public var transaction: UnsafeMutablePointer<Transaction>?
     /// What it listens to; nil when that is nothing.
     public internal(set) var subscriptions: UnsafeMutablePointer<Subscriptions>?
+    /// CLIENT TRACKING, while it is on.
+    public internal(set) var tracking: UnsafeMutablePointer<TrackingState>?
+    /// Messages that follow the reply of the command which runs.
+    var heldPushes: UnsafeMutablePointer<Buffer>?
     /// The replication offset after this session's last write (WAIT).
     public var lastWriteOffset: Int64 = 0
     /// Number of the replica's record in the primary's state, for replicas.

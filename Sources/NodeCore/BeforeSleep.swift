@@ -40,6 +40,8 @@ extension NodePointer {
         let snapshotIsBusy = advanceSnapshot()
         let freeing = freeRetired()
         noteStream()
+        // (6) Invalidations: all changes of this iteration are made.
+        executor.finishInvalidations()
         // (8) Replicas before clients: what a client is told is already in the kernel's hands, on
         // its way to the replicas, when this process dies.
         writeReplicas(&shell)

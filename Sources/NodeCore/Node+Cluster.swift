@@ -186,6 +186,7 @@ extension NodePointer {
             executor.pointee.dirty &+= Int64(removed)
         }
         executor.databaseChanged(0)
+        executor.invalidateEverything()
     }
 
     /// CLUSTER RESET of a replica: nothing of the old data may stay.
@@ -193,6 +194,7 @@ extension NodePointer {
         let keyspace = executor.pointee.keyspace
         for index in 0..<keyspace.databaseCount { keyspace.flush(database: index) }
         executor.databaseChanged(-1)
+        executor.invalidateEverything()
     }
 
     private func refuseReplicas(_ refuse: Bool) {

@@ -162,6 +162,7 @@ extension NodePointer {
         for index in 0..<old.databaseCount { old.flush(database: index) }
         executor.pointee.watch.touchAll(database: -1)
         executor.databaseChanged(-1)
+        executor.invalidateEverything()
         pointee.upstreamDatabase = pointee.loader.streamDatabase
         pointee.persistence.loadedKeys = pointee.loader.keys
         pointee.upstream.loaded(at: instant, into: &effects)

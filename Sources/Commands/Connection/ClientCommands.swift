@@ -154,6 +154,25 @@ extension Registry {
 
     private mutating func registerClientTracking() {
         command(
+            "caching", of: "client", since: "6.0.0", arity: 3, [.noScript, .loading, .stale],
+            acl: [.connection],
+            syntax: "<mode: YES|NO>",
+            summary: "Instruct the server about tracking or not keys in the next request",
+            complexity: "O(1)"
+        ) { clientCaching(Call($0)) }
+
+        command(
+            "tracking", of: "client", since: "6.0.0", arity: -3, [.noScript, .loading, .stale],
+            acl: [.connection],
+            syntax: """
+            <status: ON|OFF> [REDIRECT client-id:integer] [PREFIX... prefix] [BCAST=BCAST] \
+            [OPTIN=OPTIN] [OPTOUT=OPTOUT] [NOLOOP=NOLOOP]
+            """,
+            summary: "Enable or disable server assisted client side caching support",
+            complexity: "O(1). Some options may introduce additional complexity."
+        ) { clientTracking(Call($0)) }
+
+        command(
             "getredir", of: "client", since: "6.0.0", arity: 2, [.noScript, .loading, .stale],
             acl: [.connection],
             summary: "Get tracking notifications redirection client ID if any",

@@ -162,23 +162,12 @@ func clientUnpause(_ call: Call) {
     call.reply.ok()
 }
 
-// MARK: Tracking, which is never on
-
-func clientGetRedirection(_ call: Call) { call.reply.integer(-1) }
-
-func clientTrackingInfo(_ call: Call) {
-    call.reply.map(3)
-    call.reply.bulk("flags")
-    call.reply.set(1)
-    call.reply.bulk("off")
-    call.reply.bulk("redirect")
-    call.reply.integer(-1)
-    call.reply.bulk("prefixes")
-    call.reply.array(0)
-}
+// MARK: Help
 
 func clientHelp(_ call: Call) {
     call.replyHelp([
+        "CACHING (YES|NO)",
+        "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
         "GETREDIR",
         "    Return the client ID we are redirecting to when tracking is enabled.",
         "GETNAME",
@@ -217,6 +206,9 @@ func clientHelp(_ call: Call) {
         "    Assign the name <name> to the current connection.",
         "UNBLOCK <clientid> [TIMEOUT|ERROR]",
         "    Unblock the specified blocked client.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+        "         [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Control server assisted client side caching.",
         "TRACKINGINFO",
         "    Report tracking status for the current connection.",
         "NO-EVICT (ON|OFF)",

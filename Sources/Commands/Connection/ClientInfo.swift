@@ -123,14 +123,22 @@ func clientList(_ call: Call) {
 }
 
 /// The letters of `flags=`, in the reference's order.
-private func flagLetters(_ flags: SessionFlags) -> String {
+private func flagLetters(_ session: UnsafeMutablePointer<Session>) -> String {
+    let flags = session.pointee.flags
+    let tracking = session.pointee.tracking?.pointee.options ?? []
     var out = ""
     if flags.contains(.replica) { out += flags.contains(.monitor) ? "O" : "S" }
     if flags.contains(.monitor), !flags.contains(.replica) { out += "O" }
+    for (flag, letter) in [
+        (.fromPrimary, "M"), (.pubsub, "P"), (.multi, "x"), (.blocked, "b"), (.tracking, "t"),
+    ] as [(SessionFlags, String)] where flags.contains(flag) {
+        out += letter
+    }
+    if tracking.contains(.brokenRedirect) { out += "R" }
+    if tracking.contains(.broadcast) { out += "B" }
     let letters: [(SessionFlags, String)] = [
-        (.fromPrimary, "M"), (.pubsub, "P"), (.multi, "x"), (.blocked, "b"), (.dirtyWatch, "d"),
-        (.closeAfterReply, "c"), (.closeNow, "A"), (.unixSocket, "U"), (.readOnly, "r"),
-        (.noEvict, "e"), (.noTouch, "T"),
+        (.dirtyWatch, "d"), (.closeAfterReply, "c"), (.closeNow, "A"), (.unixSocket, "U"),
+        (.readOnly, "r"), (.noEvict, "e"), (.noTouch, "T"),
     ]
     for (flag, letter) in letters where flags.contains(flag) { out += letter }
     return out.isEmpty ? "N" : out
@@ -151,13 +159,14 @@ func clientLine(_ session: UnsafeMutablePointer<Session>, _ call: Call) -> Strin
     out += " laddr=\(session.pointee.localAddress) fd=\(session.pointee.shownDescriptor)"
     out += " name=\(session.pointee.name)"
     out += " age=\((now - session.pointee.createdAt).count / 1000) idle=\(max(0, idle))"
-    out += " flags=\(flagLetters(session.pointee.flags)) db=\(session.pointee.database)"
+    out += " flags=\(flagLetters(session)) db=\(session.pointee.database)"
     out += " sub=\(session.subscriptions(.channel)) psub=\(session.subscriptions(.pattern))"
     out += " ssub=\(session.subscriptions(.shardChannel)) multi=\(state.queued)"
     out += " qbuf=\(state.input) qbuf-free=\(state.inputFree) argv-mem=\(state.arguments)"
     out += " multi-mem=\(state.transaction) rbs=\(state.replyBuffer) rbp=\(state.replyBuffer)"
     out += " obl=\(state.replyInline) oll=\(state.replyBlocks) omem=\(state.replyMemory)"
-    out += " tot-mem=\(state.total) events=r cmd=\(command) user=\(user) redir=-1"
+    out += " tot-mem=\(state.total) events=r cmd=\(command) user=\(user)"
+    out += " redir=\(redirection(of: session))"
     out += " resp=\(session.pointee.protocolVersion)"
     out += " lib-name=\(session.pointee.libraryName) lib-ver=\(session.pointee.libraryVersion)"
     return out

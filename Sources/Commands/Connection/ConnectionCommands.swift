@@ -244,6 +244,7 @@ private func reset(_ call: Call) {
     call.executor.discardTransaction(session)
     call.executor.unsubscribeAll(session)
     call.executor.endMonitor(session)
+    call.executor.disableTracking(session)
     session.pointee.flags.subtract([
         .asking, .readOnly, .pubsub, .replyOff, .replySkip, .replySkipNext,
         .authenticated, .noTouch, .noEvict,

@@ -121,6 +121,7 @@ private func flush(_ call: Call, _ database: Int) {
 private func flushDatabase(_ call: Call) {
     guard flushModeOrReply(call) else { return }
     flush(call, call.database)
+    call.executor.invalidateEverything()
     call.forcePropagation()
     call.reply.ok()
 }
@@ -128,6 +129,7 @@ private func flushDatabase(_ call: Call) {
 private func flushAll(_ call: Call) {
     guard flushModeOrReply(call) else { return }
     for database in 0..<call.keyspace.databaseCount { flush(call, database) }
+    call.executor.invalidateEverything()
     // Counts as a change even when all was empty: a replica may hold keys that expired here.
     call.executor.pointee.dirty &+= 1
     call.forcePropagation()
