@@ -11,6 +11,7 @@ public enum CoreCommands {
             .hashes,
             .sortedSets,
             .geo,
+            .sets,
             .bitmaps,
             .lists,
             .hyperLogLogs,

@@ -38,6 +38,9 @@ public struct StreamWriter {
     @_disfavoredOverload
     public func argument(_ text: String) { text.withBytes { argument($0) } }
 
+    /// Arguments that are encoded already.
+    public func encoded(_ arguments: Bytes) { out.pointee.append(arguments) }
+
     @inline(__always)
     private func header(_ mark: UInt8, _ count: Int) {
         let to = out.pointee.reserve(24)

@@ -9,11 +9,16 @@ COUNTS = ["0", "1", "2", "5", "600", "x", "-1", "-9223372036854775808", ""]
 class FieldSource(CommandSource):
     """Only what is declared here, and a few commands on whole keys."""
 
-    def __init__(self, seed, families=("hash", "key")):
+    def __init__(self, seed, families=("hash", "set", "key")):
         super().__init__(seed)
         prefixes = tuple(family + "_" for family in families)
         names = [name for name in sorted(dir(self)) if name.startswith(prefixes)]
         self.makers = [getattr(self, name) for name in names]
+
+    def spoil(self, command):
+        """What is left to chance must not be asked by mistake."""
+        chancy = command[0] in ("SPOP", "SRANDMEMBER", "HRANDFIELD")
+        return command if chancy else super().spoil(command)
 
     def key(self):
         return self.random.choice(["h1", "h2", "h3", "s1", "s2", "s3", "str", "none"])
@@ -92,7 +97,7 @@ class FieldSource(CommandSource):
 
     def hash_random(self):
         options = self.maybe("WITHVALUES", "what")
-        return ["HRANDFIELD", self.pick(["void", "str"]), self.pick(COUNTS), *options]
+        return ["HRANDFIELD", self.pick(["void", "text"]), self.pick(COUNTS), *options]
 
     def hash_scan(self):
         return ["HSCAN", self.a_hash(), self.pick(["0", "0", "0", "x"]), *self.scan_options()]
@@ -123,7 +128,7 @@ class FieldSource(CommandSource):
 
     def set_random(self):
         name = self.pick(["SPOP", "SRANDMEMBER"])
-        return [name, self.pick(["void", "str"]), *self.maybe(*COUNTS)]
+        return [name, self.pick(["void", "text"]), *self.maybe(*COUNTS)]
 
     def set_pop_all(self):
         return ["SPOP", self.a_set(), self.pick(["0", "100000"])]
@@ -148,7 +153,7 @@ class FieldSource(CommandSource):
         return ["DEL", self.key()] if self.random.random() < 0.3 else ["EXISTS", self.key()]
 
     def key_string(self):
-        return ["SET", "str", "text"]
+        return ["MSET", "str", "text", "text", "text"]
 
     def key_look(self):
         return [self.pick(["TYPE", "PTTL"]), self.key()]

@@ -181,6 +181,16 @@ public struct FieldTable: Equatable {
         return false
     }
 
+    /// Adds a set's member; false when it is there already.
+    @discardableResult
+    @inline(__always)
+    public func add(_ member: Bytes, _ heap: ObjectHeap) -> Bool {
+        let hash = heap.hash(member)
+        guard state.pointee.table.find(member, hash: hash) == nil else { return false }
+        link(FieldTable.build(member, .empty, nil, heap.memory), hash, heap)
+        return true
+    }
+
     /// Removes a field; false when there is none.
     @discardableResult
     public func remove(_ field: Bytes, _ heap: ObjectHeap) -> Bool {
