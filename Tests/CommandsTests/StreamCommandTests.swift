@@ -264,6 +264,40 @@ private func entry(_ text: String) -> Reply {
         #expect((server.run("MEMORY", "USAGE", "s").integer ?? 1000) > 500)
     }
 
+    /// The same group in the formats of 5.0, 7.0 and 7.2.
+    @Test(arguments: [15, 19, 21] as [UInt8])
+    func formatsOfAllVersions(code: UInt8) {
+        let server = CommandHarness()
+        server.executor.pointee.checksDumpPayloads = false
+        let id: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1]
+        func time(_ low: UInt8) -> [UInt8] { [low, 1, 0, 0, 0, 0, 0, 0] }
+        let isOld = code == 15
+        var bytes: [UInt8] = [code, 0, 0, 5, 1]
+        if !isOld { bytes += [0, 0, 4, 9, 7] }
+        bytes += [1, 1, UInt8(ascii: "g"), 5, 1] + (isOld ? [] : [3])
+        bytes += [1] + id + time(2) + [6]
+        bytes += [1, 1, UInt8(ascii: "c")] + time(8) + (code == 21 ? time(9) : []) + [1] + id
+        bytes += [10, 0] + [UInt8](repeating: 0, count: 8)
+        let words = ["RESTORE", "s", "0"].map { Array($0.utf8) }
+        #expect(server.run(bytes: words + [bytes]) == .ok)
+        let whole = server.run("XINFO", "STREAM", "s", "FULL")
+        #expect(whole["last-generated-id"] == "5-1")
+        #expect(whole["max-deleted-entry-id"] == (isOld ? "0-0" : "4-9"))
+        #expect(whole["entries-added"] == (isOld ? 0 : 7))
+        let group = whole["groups"]?.elements.first
+        #expect(group?["entries-read"] == (isOld ? 0 : 3))
+        #expect(group?["pending"] == [["5-1", "c", 258, 6]])
+        let consumer = group?["consumers"]?.elements.first
+        #expect(consumer?["seen-time"] == 264)
+        #expect(consumer?["active-time"] == (code == 21 ? 265 : 264))
+        // One byte less, or one pending entry with nobody, is damage.
+        for (at, value) in [(bytes.count - 11, 6), (bytes.count - 27, 0)] as [(Int, UInt8)] {
+            var damaged = bytes
+            damaged[at] = value
+            #expect(server.run(bytes: words + [damaged, Array("REPLACE".utf8)]).isError)
+        }
+    }
+
     /// Any bytes: a refusal, or a stream that everything can be done with.
     @Test(arguments: 1...30)
     func hostilePayloads(seed: UInt64) {

@@ -2,7 +2,7 @@
 
 # cost: 25
 from families import FamilySource, FamilyTest
-from harness import needs_redis
+from harness import needs_redis, wait_until
 
 
 CONSUMERS = ["c0", "c1", "c2", "c3"]
@@ -228,6 +228,54 @@ class StreamTests(FamilyTest):
                 )
                 peer.call("DEL", "copy")
         return found
+
+
+@needs_redis
+class WaitingTests(FamilyTest):
+    """Readers that wait, on both servers: who is answered, with what, and who goes on waiting."""
+
+    def play(self, server, steps):
+        """Runs `(client, command)` steps; the raw replies of each client in the end."""
+        clients = {}
+        with server.connect() as admin:
+            admin.call("FLUSHALL")
+            waiting = 0
+            for name, *command in steps:
+                if name not in clients:
+                    clients[name] = server.connect(timeout=20)
+                    self.addCleanup(clients[name].close)
+                clients[name].send(*command)
+                if "BLOCK" in command:
+                    waiting += 1
+                    expected = waiting
+                    wait_until(
+                        lambda: int(admin.info("clients")["blocked_clients"]) >= expected,
+                        "client %s waits" % name,
+                    )
+                elif name == "writer":
+                    clients[name].read()
+                    waiting = int(admin.info("clients")["blocked_clients"])
+        return {name: c.read_raw() for name, c in clients.items() if name != "writer"}
+
+    def test_who_is_served(self):
+        read = ["XREAD", "BLOCK", "0", "STREAMS"]
+        group = ["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", ">"]
+        other = ["XREADGROUP", "GROUP", "g", "d", "COUNT", "1", "BLOCK", "0", "STREAMS", "s", ">"]
+        create = ("writer", "XGROUP", "CREATE", "s", "g", "$", "MKSTREAM")
+        add = ("writer", "XADD", "s", "5-1", "a", "b")
+        more = ("writer", "XADD", "s", "5-2", "c", "d")
+        plays = [
+            [("a", *read, "s", "$"), ("b", *read, "s", "0"), add],
+            [add, ("a", *read, "t", "s", "$", "$"), more],
+            [create, ("a", *group), ("b", *other), add, more],
+            [create, ("a", *group), ("b", *read, "s", "$"), add],
+            [add, ("a", *read, "s", "9-9"), more, ("writer", "XADD", "s", "10-1", "e", "f")],
+            [("a", *read, "s", "$"), ("writer", "SET", "s", "v"), ("writer", "DEL", "s"), add],
+            [("a", *read, "u", "$"), add, ("writer", "RENAME", "s", "u")],
+        ]
+        for number, steps in enumerate(plays):
+            with self.subTest(play=number):
+                self.assertEqual(self.play(self.ours, steps), self.play(self.reference, steps))
 
 
 def without_idle(reply):
