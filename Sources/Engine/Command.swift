@@ -40,6 +40,9 @@ public struct CommandFlags: OptionSet, Sendable {
     /// Any flag that makes the gates look closer than the usual checks.
     public static let touchesKeys = CommandFlags(rawValue: 1 << 24)
 
+    /// Can be used, but is in none of COMMAND's lists.
+    public static let unlisted = CommandFlags(rawValue: 1 << 25)
+
     /// The flags that COMMAND INFO prints, in the reference's order.
     public static let printed: [(CommandFlags, StaticString)] = [
         (.write, "write"), (.readonly, "readonly"), (.denyOOM, "denyoom"), (.module, "module"),

@@ -24,7 +24,8 @@ public struct CommandReport {
 
     /// A command that was renamed cannot be found under its name.
     private func isHidden(_ command: UnsafeMutablePointer<Command>) -> Bool {
-        table.pointee.find(Bytes(declaration(command).name)) == nil
+        command.pointee.flags.contains(.unlisted)
+            || table.pointee.find(Bytes(declaration(command).name)) == nil
     }
 
     private func subcommands(
@@ -33,6 +34,7 @@ public struct CommandReport {
         guard command.pointee.flags.contains(.container) else { return [] }
         return (0..<table.pointee.count).map { table.pointee.commands + $0 }
             .filter { $0.pointee.parent == command.pointee.id && $0 != command }
+            .filter { !$0.pointee.flags.contains(.unlisted) }
     }
 
     /// Full names of all commands, subcommands after their container, for which `wanted`.

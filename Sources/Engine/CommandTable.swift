@@ -202,6 +202,13 @@ public struct CommandTable: ~Copyable {
             parent: parent == noParent ? id : parent, categories: declaration.categories)
     }
 
+    /// Takes a command, by its full name, out of COMMAND's lists. It goes on working.
+    public mutating func hide(_ fullName: String) {
+        for id in 0..<count where declarations[id].fullName == fullName {
+            commands[id].flags.insert(.unlisted)
+        }
+    }
+
     /// Renames or removes (`to` empty) a command, as `rename-command` asks. False when `from` is
     /// unknown or `to` is taken.
     public mutating func rename(_ from: Bytes, to: Bytes) -> Bool {

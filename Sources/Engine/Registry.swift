@@ -18,8 +18,8 @@ public struct Registry: ~Copyable {
     public private(set) var table = CommandTable()
     /// The group of the commands that are declared next.
     public var group: CommandGroup = .generic
-    /// Which commands may be declared; a container's name stands for its subcommands. Others are
-    /// passed over: a sentinel shares some commands of the core families and not the rest.
+    /// Which commands, by full name, may be declared. Others are passed over: a sentinel shares
+    /// some commands of the core families and not the rest.
     public var accepts: (@Sendable (String) -> Bool)?
 
     public init() {}
@@ -38,7 +38,7 @@ public struct Registry: ~Copyable {
         system: Bool = false, group: CommandGroup? = nil, finder: KeyFinder? = nil,
         handler: @escaping CommandHandler
     ) {
-        if let accepts, !accepts("\(container ?? name)") { return }
+        if let accepts, !accepts(container.map { "\($0)|\(name)" } ?? "\(name)") { return }
         table.insert(
             CommandDeclaration(
                 name: name, container: container, group: group ?? self.group, since: since,

@@ -11,6 +11,7 @@ import Base
 /// What an answer is for.
 enum Purpose: Sendable, Equatable {
     case discard
+    case subscribe
     case ping
     case info
     case publish
@@ -103,7 +104,7 @@ extension SentinelState {
         authenticate(id, connection)
         introduce(id, connection, "pubsub")
         transmit(
-            id, connection, .discard, [name(of: "SUBSCRIBE", for: id), Self.helloChannel])
+            id, connection, .subscribe, [name(of: "SUBSCRIBE", for: id), Self.helloChannel])
     }
 
     private mutating func authenticate(_ id: InstanceID, _ connection: ConnectionID) {
@@ -312,14 +313,14 @@ extension SentinelState {
 
     private mutating func take(_ reply: Reply, from connection: ConnectionID) {
         guard let open = connections[connection] else { return }
-        if open.isSubscription { return takeMessage(reply, open.link) }
+        if open.isSubscription { return takeMessage(reply, connection, open) }
         guard !open.awaited.isEmpty else { return endForBadReply(connection) }
         let awaited = open.awaited[0]
         connections.update(connection) { _ = $0.awaited.removeFirst() }
         guard exists(awaited.instance) else { return }
         let id = awaited.instance
         switch awaited.purpose {
-        case .discard: break
+        case .discard, .subscribe: break
         case .ping: takePong(reply, id)
         case .info:
             if case .bulk(let text) = reply { refresh(id, String(decoding: text, as: UTF8.self)) }
@@ -333,8 +334,17 @@ extension SentinelState {
         }
     }
 
-    private mutating func takeMessage(_ reply: Reply, _ number: LinkNumber) {
-        self[link: number].subscriptionActivity = instant
+    private mutating func takeMessage(
+        _ reply: Reply, _ connection: ConnectionID, _ open: Connection
+    ) {
+        if let awaited = open.awaited.first {
+            connections.update(connection) { _ = $0.awaited.removeFirst() }
+            // Without the right to listen the connection is worth nothing: it is tried again.
+            if awaited.purpose == .subscribe, case .error = reply {
+                return closeSubscription(open.link)
+            }
+        }
+        self[link: open.link].subscriptionActivity = instant
         guard case .array(let parts) = reply, parts.count == 3, parts[0].text == "message",
             case .bulk(let message) = parts[2]
         else { return }

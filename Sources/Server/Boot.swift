@@ -47,7 +47,7 @@ private func run(_ options: LaunchOptions, arguments: [String]) -> Int32 {
             settings = read.settings
             plan = read.plan
             // What is wrong in it is said before the process leaves its terminal.
-            _ = try read.plan.makeState()
+            _ = try read.plan.makeState(folder: read.settings.directory)
         } else {
             settings = try loadSettings(options)
         }

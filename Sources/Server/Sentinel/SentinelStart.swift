@@ -82,12 +82,18 @@ struct SentinelPlan {
         return word.lowercased()
     }
 
-    /// The sentinel itself. A name that does not resolve is no reason not to start.
-    func makeState(at now: Now = Clock.now()) throws(ConfigRefusal) -> SentinelState {
+    /// The sentinel itself. A name that does not resolve is no reason not to start. Paths of scripts
+    /// count from `folder`, where the process is going to be.
+    func makeState(
+        at now: Now = Clock.now(), folder: String = "."
+    ) throws(ConfigRefusal) -> SentinelState {
+        func isExecutable(_ path: String) -> Bool {
+            access(path.hasPrefix("/") ? path : "\(folder)/\(path)", X_OK) == 0
+        }
         do throws(SentinelConf.Failure) {
             return try SentinelState.load(
                 directives, seed: Entropy.seed(), now: now,
-                resolve: SentinelPlan.resolve, isExecutable: { access($0, X_OK) == 0 })
+                resolve: SentinelPlan.resolve, isExecutable: isExecutable)
         } catch {
             let line = text.lines[error.number - 1]
             throw .wrong(
@@ -108,18 +114,32 @@ struct SentinelPlan {
 
 extension NodePointer {
     /// What a sentinel shares with any node: connections, subscriptions, the table of commands.
-    private static var sharedCommands: Set<String> {
-        [
+    private static func isShared(_ name: String) -> Bool {
+        let containers: Set<String> = ["acl", "command"]
+        if let bar = name.firstIndex(of: "|"), containers.contains(String(name[..<bar])) {
+            return true
+        }
+        let shared: Set<String> = [
             "acl", "auth", "client", "command", "hello", "ping", "psubscribe", "punsubscribe",
-            "quit", "shutdown", "subscribe", "unsubscribe",
+            "quit", "shutdown", "subscribe", "unsubscribe", "client|caching", "client|getname",
+            "client|getredir", "client|help", "client|id", "client|info", "client|kill",
+            "client|list", "client|no-evict", "client|pause", "client|reply", "client|setname",
+            "client|tracking", "client|trackinginfo", "client|unblock", "client|unpause",
+            // Since 7.2, for clients that introduce themselves.
+            "client|setinfo",
         ]
+        return shared.contains(name)
     }
 
     /// A node without data that knows a sentinel's commands only.
     static func makeSentinel(settings: Settings) -> NodePointer {
-        make(
+        let node = make(
             settings: settings, now: Clock.now(), seed: Entropy.seed(),
-            sipKey: Entropy.sipKey(), extensions: [.sentinel],
-            only: { sharedCommands.contains($0) })
+            sipKey: Entropy.sipKey(), extensions: [.sentinel], only: { isShared($0) })
+        // Understood, but not in the lists of sentinels of 7.0.
+        let commands = node.executor.pointee.commands
+        commands.pointee.hide("quit")
+        commands.pointee.hide("client|setinfo")
+        return node
     }
 }
