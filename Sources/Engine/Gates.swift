@@ -112,10 +112,11 @@ extension ExecutorPointer {
                 return refuse(command, session, reply, .outOfMemory)
             }
         }
-        if pointee.alerts.contains(.saveFailed), isWrite || flags.contains(.mayReplicate) {
-            return refuse(
-                command, session, reply,
-.saveFailed)
+        // PING too, so that a primary that cannot save is replaced by its sentinels.
+        if pointee.alerts.contains(.saveFailed),
+            isWrite || flags.contains(.mayReplicate) || isNamed(command, "ping")
+        {
+            return refuse(command, session, reply, .saveFailed)
         }
         if pointee.alerts.contains(.tooFewReplicas), isWrite {
             return refuse(command, session, reply, .noReplicas)
