@@ -82,8 +82,8 @@ struct SentinelPlan {
         return word.lowercased()
     }
 
-    /// The sentinel itself. A name that does not resolve is no reason not to start. Paths of scripts
-    /// count from `folder`, where the process is going to be.
+    /// The sentinel itself. A name that does not resolve is no reason not to start. Paths of
+    /// scripts count from `folder`, where the process is going to be.
     func makeState(
         at now: Now = Clock.now(), folder: String = "."
     ) throws(ConfigRefusal) -> SentinelState {
