@@ -211,7 +211,7 @@ def main():
         if not args.keep:
             compose.run("down", "-v", "--remove-orphans")
     say()
-    say(table(rounds, ["killed", "outage ms", "whole after s", "acknowledged"]))
+    say("\n".join(table(rounds, ["killed", "outage ms", "whole after s", "acknowledged"])))
     say("lost after the kills: %d; after a stop and a start of all: %d" % (missing, after))
     return 1 if missing or after else 0
 
