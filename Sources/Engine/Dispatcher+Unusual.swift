@@ -144,6 +144,7 @@ extension ExecutorPointer {
         session.pointee.appliedOffset &+= Int64(pointee.heldStream.count)
         if pointee.feedsBacklog { pointee.backlog.pointee.append(pointee.heldStream.bytes) }
         pointee.heldStream.removeAll()
+        pointee.heldStream.shrink(above: 1 << 20)
     }
 
     // MARK: Waiting

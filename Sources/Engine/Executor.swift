@@ -78,6 +78,8 @@ public struct Executor: ~Copyable {
     public var now: Now
     /// Changes since the last save, and the sign by which a call is known to have changed data.
     public var dirty: Int64 = 0
+    /// What clients hold in buffers, as of the last look at them; only with `maxmemory`.
+    public var clientMemory = 0
     /// True while somebody needs the stream of changes.
     public var feedsBacklog = false
     /// The database that the stream has selected; -1 before the first SELECT.
@@ -87,6 +89,8 @@ public struct Executor: ~Copyable {
     var transactionCommands = 0
     var transactionStream = Buffer()
 
+    /// What clients wrote to this replica and must expire here.
+    var replicaKeys: Set<ReplicaKey> = []
     /// Stream bytes of our primary that are part of an unfinished transaction.
     public var heldStream = Buffer()
     public var arguments = ArgumentList()

@@ -1,15 +1,16 @@
 // INFO memory. `used_memory` is the data and everything that serves it: clients' buffers and the
-// replication backlog. Of these only the data counts for `maxmemory`.
+// replication backlog. What replication holds does not count for `maxmemory`: giving up keys sends
+// their DELs to the replicas, so counting it would feed on itself.
 import Base
 import Storage
 
-extension InfoReport {
-    /// What sessions hold, replicas apart.
-    private var sessionMemory: (normal: Int, replicas: Int) {
+extension ExecutorPointer {
+    /// What sessions hold, replicas apart. Visits them all.
+    public var sessionMemory: (normal: Int, replicas: Int) {
         var normal = 0
         var replicas = 0
-        for index in 0..<executor.pointee.sessions.count {
-            let session = executor.pointee.sessions[index]
+        for index in 0..<pointee.sessions.count {
+            let session = pointee.sessions[index]
             let size =
                 MemoryLayout<Session>.size + session.pointee.input.pointee.capacity
                 + session.pointee.output.pointee.capacity
@@ -19,11 +20,22 @@ extension InfoReport {
         return (normal, replicas)
     }
 
+    /// What there is before the first client and the first key.
+    var startupMemory: Int { pointee.commands.pointee.count * MemoryLayout<Command>.size }
+
+    /// The memory that `maxmemory` limits. Clients' buffers are those of the last look.
+    @inline(__always)
+    public var limitedMemory: Int {
+        pointee.keyspace.memory.used &+ pointee.clientMemory &+ startupMemory
+    }
+}
+
+extension InfoReport {
     mutating func addMemory() {
         let keyspace = executor.pointee.keyspace
         let memory = keyspace.memory
-        let sessions = sessionMemory
-        let tables = executor.pointee.commands.pointee.count * MemoryLayout<Command>.size
+        let sessions = executor.sessionMemory
+        let tables = executor.startupMemory
         let buffers =
             sessions.normal + sessions.replicas + facts.backlogMemory + facts.busMemory
         let used = memory.used + buffers + tables
@@ -53,7 +65,7 @@ extension InfoReport {
         ratio("rss_overhead", resident, memory.reserved)
         line("mem_fragmentation_ratio", Double(resident) / Double(max(1, used)))
         line("mem_fragmentation_bytes", resident - used)
-        line("mem_not_counted_for_evict", used - memory.used)
+        line("mem_not_counted_for_evict", buffers - sessions.normal)
         line("mem_replication_backlog", facts.backlogMemory)
         line("mem_total_replication_buffers", facts.backlogMemory)
         line("mem_clients_slaves", sessions.replicas)

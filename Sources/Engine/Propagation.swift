@@ -9,6 +9,7 @@ extension ExecutorPointer {
     @inline(__always)
     func propagate(_ frame: UnsafeMutablePointer<CallFrame>, database: Int32) {
         guard pointee.feedsBacklog, !pointee.alerts.contains(.isReplica) else {
+            if pointee.alerts.contains(.isReplica) { noteReplicaKeys(frame, database: database) }
             return dropRewrite(frame)
         }
         switch frame.pointee.propagation {

@@ -32,6 +32,9 @@ extension NodePointer {
     func runCron() {
         guard pointee.cron.isDue(instant, every: cronPeriod), !pointee.cron.isPaused else { return }
         executor.pointee.keyspace.memory.notePeak()
+        if settings.maxMemory > 0 {
+            executor.pointee.clientMemory = executor.sessionMemory.normal
+        }
         pointee.admin.sample(executor, at: instant)
         tickReplication()
         if pointee.cluster != nil {
@@ -40,6 +43,7 @@ extension NodePointer {
         }
         endPauses()
         if executor.pointee.activeExpire { expireCycle(limit: 4096) }
+        executor.expireReplicaKeys()
         sweepSessions()
         if settings.activeRehashing { _ = executor.pointee.keyspace.rehashSlice(buckets: 1024) }
         _ = executor.pointee.keyspace.lazyFreeSlice(effort: 20_000)
@@ -131,6 +135,8 @@ extension NodePointer {
                 log(.verbose, "Closing idle client")
                 executor.close(session)
             }
+            let input = session.pointee.input
+            if input.pointee.isEmpty { input.pointee.shrink(above: 64 * 1024) }
             if idle > Milliseconds(2000) {
                 session.pointee.input.pointee.shrink(above: 0)
                 session.pointee.output.pointee.shrink(above: 0)

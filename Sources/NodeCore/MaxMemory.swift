@@ -1,5 +1,5 @@
 // maxmemory: before a command that may need memory runs, keys are given up as the policy says
-// until the data fits. What a client's output or the backlog holds does not count as data.
+// until the data and the clients' buffers fit. Those are looked at ten times a second only.
 import Base
 import Engine
 import Storage
@@ -9,7 +9,7 @@ func makeRoomForWrites(_ executor: ExecutorPointer) -> Bool {
     let limit = executor.pointee.settings.maxMemory
     guard limit > 0 else { return true }
     let keyspace = executor.pointee.keyspace
-    if keyspace.memory.used <= limit { return true }
+    if executor.limitedMemory <= limit { return true }
     guard !executor.pointee.alerts.contains(.isReplica),
         !executor.pointee.alerts.contains(.loading)
     else { return false }
@@ -17,8 +17,8 @@ func makeRoomForWrites(_ executor: ExecutorPointer) -> Bool {
     let begun = executor.latencyStart()
     defer { executor.noteLatency("eviction-cycle", since: begun) }
     // What waits to be freed goes before living keys do.
-    while keyspace.memory.used > limit, keyspace.lazyFreeSlice(effort: 10_000) {}
-    while keyspace.memory.used > limit {
+    while executor.limitedMemory > limit, keyspace.lazyFreeSlice(effort: 10_000) {}
+    while executor.limitedMemory > limit {
         guard
             let victim = keyspace.evictionCandidate(
                 policy, samples: executor.pointee.settings.maxMemorySamples)
@@ -26,7 +26,7 @@ func makeRoomForWrites(_ executor: ExecutorPointer) -> Bool {
         victim.entry.key.array.withBytes { bytes in
             executor.evict(keyspace.key(bytes, database: victim.database))
         }
-        while keyspace.memory.used > limit, keyspace.lazyFreeSlice(effort: 10_000) {}
+        while executor.limitedMemory > limit, keyspace.lazyFreeSlice(effort: 10_000) {}
     }
     return true
 }

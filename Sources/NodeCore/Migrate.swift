@@ -41,8 +41,6 @@ struct CommandLink {
     let link: LinkID
     let target: CommandTarget
     var isOpen = false
-    /// AUTH was accepted on it.
-    var isAuthenticated = false
     /// The database that it has selected; nil before the first SELECT.
     var database: Int64?
     var job: CommandLinkJob

@@ -104,7 +104,8 @@ extension NodePointer {
         let request = pointee.migrations.jobs[index].request
         var bytes = Buffer()
         var preparing = 0
-        if request.target.password != nil, !link.isAuthenticated {
+        // On a link that was used before as well: the password may have changed.
+        if request.target.password != nil {
             bytes.append(request.target.authentication)
             preparing += 1
         }
@@ -249,7 +250,6 @@ extension NodePointer {
             let isSound = outcome == .done
             pointee.migrations.links[place].database =
                 isSound ? job.request.targetDatabase : nil
-            pointee.migrations.links[place].isAuthenticated = isSound
         }
         releaseLink(job.link)
         if deletes { deleteMigrated(job) }

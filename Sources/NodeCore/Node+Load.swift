@@ -87,11 +87,19 @@ extension NodePointer {
 
     /// A primary goes on counting where its file ends. Replicas that are exactly there continue,
     /// unless keys expired while it was down: they would not hear of it. In a cluster the offset
-    /// tells whether a replica holds more than the file.
+    /// tells whether a replica holds more than the file. A replica asks its primary to go on from
+    /// there: a restart costs no full synchronisation.
     private func resumeSavedHistory() {
-        guard !isReplica, settings.replicaOf == nil, let id = pointee.loader.savedID,
-            let offset = pointee.loader.savedOffset, pointee.history.backlog == nil
+        guard let id = pointee.loader.savedID, let offset = pointee.loader.savedOffset,
+            pointee.history.backlog == nil
         else { return }
+        if isReplica || settings.replicaOf != nil {
+            restartHistory(id, offset)
+            executor.pointee.streamDatabase = pointee.loader.streamDatabase
+            pointee.upstreamDatabase = pointee.loader.streamDatabase
+            if isReplica { pointee.upstream.continueFrom(ResumePoint(id: id, offset: offset)) }
+            return
+        }
         pointee.history = ReplicationHistory(
             id: pointee.loader.expired == 0 ? id : .random(&executor.pointee.prng), offset: offset)
         pointee.history.createBacklog(capacity: Int64(settings.backlogSize))

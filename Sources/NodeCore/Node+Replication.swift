@@ -202,7 +202,7 @@ extension NodePointer {
         }
     }
 
-    private func restartHistory(_ id: ReplicationID?, _ offset: Int64) {
+    func restartHistory(_ id: ReplicationID?, _ offset: Int64) {
         let capacity = Int64(settings.backlogSize)
         let name = id ?? .random(&executor.pointee.prng)
         pointee.history.restart(as: name, at: offset, capacity: capacity)

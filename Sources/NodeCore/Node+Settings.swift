@@ -34,7 +34,9 @@ extension Node {
 
     static func gossipConfig(_ settings: Settings) -> GossipConfig {
         var config = GossipConfig()
-        config.nodeTimeout = Milliseconds(Int64(settings.clusterNodeTimeout))
+        // Shorter ones would end before the next look at the others: in the reference as well,
+        // where only answers that are missing at the next tenth of a second count.
+        config.nodeTimeout = Milliseconds(Int64(Swift.max(settings.clusterNodeTimeout, 250)))
         config.migrationBarrier = settings.clusterMigrationBarrier
         config.allowsReplicaMigration = settings.clusterAllowReplicaMigration
         config.replicaValidityFactor = settings.clusterReplicaValidityFactor

@@ -109,12 +109,18 @@ extension NodePointer {
         }
     }
 
+    /// The database that the stream behind the snapshot goes on in.
+    private var streamDatabase: Int32 {
+        guard isReplica else { return executor.pointee.streamDatabase }
+        return pointee.upstreamSession?.pointee.database ?? pointee.upstreamDatabase
+    }
+
     private func info(at now: Now) -> RDBInfo {
         RDBInfo(
             serverVersion: "\(Product.redisVersion)", createdAt: now.wall.seconds,
             usedMemory: Int64(executor.pointee.keyspace.memory.used),
             replication: RDBInfo.ReplicationPoint(
-                streamDatabase: Int(Swift.max(0, executor.pointee.streamDatabase)),
+                streamDatabase: Int(Swift.max(0, streamDatabase)),
                 replicationID: pointee.history.id.text,
                 offset: pointee.history.offset))
     }

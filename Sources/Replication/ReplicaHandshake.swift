@@ -96,6 +96,14 @@ public struct ReplicaHandshake: Sendable {
     /// back).
     public mutating func forgetResumePoint() { if phase != .streaming { resume = nil } }
 
+    /// The data on disk, loaded after the start, stands at this point of a history.
+    public mutating func continueFrom(_ point: ResumePoint) {
+        guard phase != .streaming else { return }
+        resume = point
+        readOffset = point.offset
+        checkInvariants()
+    }
+
     // MARK: Events of the link
 
     public mutating func linkOpened(at now: Instant, into effects: inout [ReplicaEffect]) {

@@ -31,7 +31,7 @@ import Testing
         ("SET k v EX 10", "SET k v PXAT 1700000010000"),
         ("SET k v PX 10 NX", ""), ("SET n v PX 10 NX", "SET n v PXAT 1700000000010"),
         ("SET k v EXAT 1700000010", "SET k v PXAT 1700000010000"),
-        ("SET k v pxat 1700000010000", "SET k v pxat 1700000010000"),
+        ("SET k v PXAT 1700000010000", "SET k v PXAT 1700000010000"),
         ("SET k v GET", "SET k v"), ("SET k v XX GET KEEPTTL", "SET k v XX KEEPTTL"),
         ("SET k v get EX 10", "SET k v PXAT 1700000010000"), ("SET k v NX GET", ""),
         ("SET k v EX 0", ""), ("SETEX k 10 v", "SET k v PXAT 1700000010000"),

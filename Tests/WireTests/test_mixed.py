@@ -152,6 +152,27 @@ class ReplicationTests(WireTest):
             self.assertEqual(stats["sync_full"], "1")
             self.assertGreaterEqual(int(stats["sync_partial_ok"]), 3)
 
+    def test_a_restarted_replica_goes_on_where_its_file_ends(self):
+        for primary, other in self.each_direction():
+            replica = self.follow(primary, other, save="300 100", dbfilename="dump.rdb")
+            with primary.connect() as connection:
+                sample(connection, 100)
+                connection.call("SELECT", 3)
+                connection.call("SET", "elsewhere", "x")
+            wait_until(lambda: in_step(primary, replica), "the replica is in step", 10)
+            replica.terminate()
+            with primary.connect() as connection:
+                connection.call("SELECT", 3)
+                connection.call("APPEND", "elsewhere", "y")
+            replica.start()
+            wait_until(lambda: in_step(primary, replica), "the replica is in step again", 10)
+            stats = primary.info("stats")
+            self.assertEqual((stats["sync_full"], stats["sync_partial_ok"]), ("1", "1"))
+            self.assertEqual(dataset(replica), dataset(primary))
+            with replica.connect() as connection:
+                connection.call("SELECT", 3)
+                self.assertEqual(connection.call("GET", "elsewhere"), b"xy")
+
     def test_a_backlog_that_is_too_small_means_a_full_synchronisation(self):
         for primary, other in self.each_direction(repl_backlog_size="16kb"):
             replica = self.follow(primary, other)
@@ -163,6 +184,20 @@ class ReplicationTests(WireTest):
             wait_until(lambda: in_step(primary, replica), "it is in step again", 30)
             self.assertEqual(dataset(replica), dataset(primary))
             self.assertEqual(primary.info("stats")["sync_full"], "2")
+
+    def test_a_replica_that_takes_writes_expires_what_was_written_to_it(self):
+        """No DEL of the primary will come for those; for the primary's own keys one will."""
+        for primary, other in self.each_direction():
+            primary.call("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+            replica = self.follow(primary, other)
+            primary.call("SET", "theirs", "x", "PX", 60)
+            wait_until(lambda: in_step(primary, replica), "the replica is in step", 10)
+            replica.call("CONFIG", "SET", "replica-read-only", "no")
+            replica.call("SET", "own", "x", "PX", 60)
+            replica.call("SET", "kept", "x", "PX", 60)
+            replica.call("PERSIST", "kept")
+            wait_until(lambda: replica.call("DBSIZE") == 2, "the replica's own key is gone", 10)
+            self.assertEqual(replica.call("EXISTS", "own", "theirs", "kept"), 1)
 
     def test_promotion_lets_the_others_resynchronise_partially(self):
         """Replication IDs survive: a replica's replica becomes the primary of its old primary."""

@@ -114,7 +114,7 @@ private func setWithOptions(_ call: Call) {
     if !exists { call.announceNew(key) }
     if let deadline {
         storeUntil(call, key, call[2], deadline)
-        if !parsed.options.contains(.pxAt) { rewriteAsSet(call, key, call[2], deadline) }
+        rewriteAsSet(call, key, call[2], deadline)
     } else {
         let keeps = exists && parsed.options.contains(.keepTTL)
         call.store(key, call[2], expiry: keeps ? .keep : .clear)
