@@ -1,5 +1,5 @@
 // Keys with a deadline that clients wrote to a replica which takes writes (`replica-read-only no`).
-// No DEL of the primary will ever come for them, so the replica itself must delete them in time; all
+// No DEL of the primary will ever come for them, so the replica itself deletes them in time; all
 // other keys wait for the primary's word. As in the reference, the list is forgotten when the
 // replica becomes a primary, which expires everything anyway.
 import Base

@@ -198,7 +198,8 @@ def main():
         rounds, writes = [], []
         for number in range(1, 4):
             row, acknowledged = kill_primary(number)
-            say("%s killed: %s ms without a write, whole again %s s after its start" % tuple(row[:3]))
+            text = "%s killed: %s ms without a write, whole again %s s after its start"
+            say(text % tuple(row[:3]))
             rounds.append(row)
             writes += acknowledged
         missing = lost(writes)
