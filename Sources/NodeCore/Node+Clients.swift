@@ -100,7 +100,7 @@ extension NodePointer {
 
     /// Bytes that one replica may be written per iteration. Enough for it to catch up whatever the
     /// clients write, and little enough not to make them wait for it.
-    public var replicaWriteBudget: Int { (128 << 10) + 2 * pointee.streamGrowth }
+    public var replicaWriteBudget: Int { (64 << 10) + 2 * pointee.streamGrowth }
 
     /// What to write now: queued replies first, then, for a replica, the stream.
     @inline(__always)
