@@ -16,7 +16,7 @@ import time
 
 from martlet import tools
 from martlet.console import Failure, Stopwatch, run_main, say, table
-from martlet.load import fill
+from martlet.load import fill, fill_counters
 from martlet.nodes import Server, wait_until
 from martlet.sync_bench import measure_sync
 
@@ -161,6 +161,12 @@ def measure_cpu(args, pinning, redis, ours):
                     say("filling both with %d keys (%s)" % (keys, mode))
                     for server in pair:
                         fill(server.port, keys, 12)
+                        if "INCR" in args.commands:
+                            fill_counters(server.port, keys)
+                else:
+                    # The one key of redis-benchmark without -r: GET is to find it.
+                    for server in pair:
+                        server.call("SET", "key:__rand_int__", "xxx")
                 for command in args.commands:
                     for pipeline in args.pipeline:
                         requests = int(base.get(pipeline, 500_000) * scale)
@@ -273,7 +279,7 @@ def instructions(binary, pinning, command, requests):
     ]
     server = start(binary, pinning, prefix=prefix)
     try:
-        server.call("SET", "key:000000000000", "xxx", timeout=60)
+        server.call("SET", "key:__rand_int__", "xxx", timeout=60)
         run_load(load_command(pinning, server.port, command, 16, 1, requests))
         server.process.send(signal.SIGTERM)
         if not server.process.wait(60):
@@ -348,7 +354,7 @@ def main():
     if args.instructions:
         results.append(measure_instructions(args, pinning, redis, ours))
     if args.sync:
-        results.append(measure_sync(args.sync_size, args.quick, redis, ours))
+        results.append(measure_sync(args.sync_size, args.quick, redis, ours, pinning))
     if args.cpu:
         results.append(measure_cpu(args, pinning, redis, ours))
     say()

@@ -7,6 +7,18 @@ from .resp import Connection, ReplyError, encode
 from .slots import SLOTS, key_slot
 
 
+def fill_counters(port, count):
+    """SETs the numbers that redis-benchmark increments."""
+    with Connection(port, timeout=60) as connection:
+        for start in range(0, count, 1000):
+            numbers = range(start, min(start + 1000, count))
+            connection.send_raw(
+                b"".join(encode(("SET", "counter:%012d" % n, str(n))) for n in numbers)
+            )
+            for _ in numbers:
+                connection.read()
+
+
 def fill(port, count, value_bytes, first=0, ttl=None, progress=None):
     """SETs `key:000000000000` and so on, the names that redis-benchmark uses, in pipelines."""
     value = "v" * max(0, value_bytes - 12)
