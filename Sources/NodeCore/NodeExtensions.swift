@@ -10,6 +10,7 @@ public var nodeExtensions: [Extension] {
         Extension("migrate") { $0.registerMigrateCommand() },
         Extension("config") { $0.registerConfigCommands() },
         Extension("info") { $0.registerInfoCommand() },
+        Extension("memory") { $0.registerMemoryCommands() },
         Extension("debug") { $0.registerDebugCommand() },
         Extension("persistence") { $0.registerPersistenceCommands() },
     ]

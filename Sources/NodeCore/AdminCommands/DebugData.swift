@@ -16,11 +16,7 @@ func debugData(_ call: Call) -> Bool {
         withEntry(call) { _ in call.reply.error("ERR Not a listpack encoded object.") }
     case ("quicklist", 3...4):
         withEntry(call) { _ in call.reply.error("ERR Not a quicklist encoded object.") }
-    case ("htstats-key", 3):
-        withEntry(call) { _ in
-            call.reply.error(
-                "ERR The value stored at the specified key is not represented using an hash table")
-        }
+    case ("htstats-key", 3...4): withEntry(call) { debugTable(call, $0) }
     case ("htstats", 3): debugTables(call)
     case ("digest", 2): debugDigest(call)
     case ("digest-value", 2...): debugDigestValues(call)
@@ -66,6 +62,27 @@ private func debugLengths(_ call: Call, _ entry: Entry) {
         "key_sds_len:\(key), key_sds_avail:0, key_zmalloc: \(Memory.roundedSize(key)), "
             + "val_sds_len:\(bytes.count), val_sds_avail:0, "
             + "val_zmalloc: \(Memory.roundedSize(bytes.count))")
+}
+
+private func debugTable(_ call: Call, _ entry: Entry) {
+    guard let table = call.keyspace.tableStatistics(entry) else {
+        return call.reply.error(
+            "ERR The value stored at the specified key is not represented using an hash table")
+    }
+    var text = """
+        Hash table 0 stats (main hash table):
+         table size: \(table.buckets)
+         number of elements: \(table.elements)
+
+        """
+    if table.isRehashing {
+        text += """
+            Hash table 1 stats (rehashing target):
+             table size: \(table.buckets)
+
+            """
+    }
+    call.reply.verbatim(text)
 }
 
 private func debugTables(_ call: Call) {

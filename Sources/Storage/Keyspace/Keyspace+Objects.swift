@@ -41,6 +41,18 @@ extension Keyspace {
     }
 }
 
+extension Keyspace {
+    /// The table of a large hash or set: buckets, elements, and whether it is being rehashed; nil
+    /// for values of other forms.
+    public func tableStatistics(
+        _ entry: Entry
+    ) -> (buckets: Int, elements: Int, isRehashing: Bool)? {
+        guard entry.encoding == .hashTable else { return nil }
+        let table = FieldTable(entry.payload).state.pointee.table
+        return (table.bucketCount + table.oldBucketCount, table.count, table.isRehashing)
+    }
+}
+
 extension Entry {
     /// The value moved, or changed its form; its type stays.
     @inline(__always)
