@@ -73,6 +73,9 @@ private func debugProcess(_ call: Call) -> Bool {
     case ("set-active-expire", 3):
         call.executor.pointee.activeExpire = looseInteger(call[2]) != 0
         call.reply.ok()
+    case ("set-skip-checksum-validation", 3):
+        call.executor.pointee.checksDumpPayloads = looseInteger(call[2]) == 0
+        call.reply.ok()
     case ("pause-cron", 3):
         node.pointee.cron.isPaused = looseInteger(call[2]) != 0
         call.reply.ok()
@@ -222,6 +225,8 @@ private func debugHelp(_ call: Call) {
         "    Graceful restart: save config, db, restart after a <milliseconds> delay.",
         "SDSLEN <key>", "    Show the lengths of `key` and of its value.",
         "SEGFAULT", "    Crash the server with sigsegv.",
+        "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+        "    Enables or disables checksum checks of RESTORE's payload.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Setting it to 0 disables expiring keys in background when they are not",
         "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
