@@ -55,9 +55,15 @@ extension Registry {
             complexity: """
             O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the \
             number of returned elements. When the elements are not sorted, complexity is O(N).
-            """
+            """,
+            finder: sortedKey
         ) { sort(Call($0), isReadOnly: true) }
     }
+}
+
+/// The key itself: what a pattern makes of its elements cannot be told beforehand.
+private func sortedKey(_ arguments: UnsafePointer<Bytes>, _ count: Int) -> [KeyPosition]? {
+    count > 1 ? [KeyPosition(index: 1, flags: [.RO, .access])] : nil
 }
 
 /// The key itself, and the one behind the last STORE.
