@@ -200,7 +200,7 @@ private struct NodeProcess: ~Copyable {
         if loop.pointee.ending == nil { loop.turn(atMost: .zero) }
         if let ending = loop.pointee.ending { return end(loop, ending) }
         announce(loop)
-        // Half of the memory of an idle node would be code that only the start ran.
+        // A third of the memory of an idle node would be code that only the start ran.
         clinux_release_startup_code()
         return end(loop, loop.run())
     }
