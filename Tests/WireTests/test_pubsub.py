@@ -189,7 +189,8 @@ class ClusterTests(WireTest):
         cluster.settle()
         slot = key_slot("ch")
         owner = cluster.server(cluster.primary_of(slot))
-        other = next(s for s in cluster.servers if s is not owner and s.call("ROLE")[0] == b"master")
+        others = (each for each in cluster.servers if each is not owner)
+        other = next(each for each in others if each.call("ROLE")[0] == b"master")
         replica = cluster.server(cluster.replicas_of(owner.port)[0])
         with owner.connect() as at_owner, replica.connect() as at_replica:
             self.assertEqual(at_owner.call("SSUBSCRIBE", "ch"), [b"ssubscribe", b"ch", 1])
