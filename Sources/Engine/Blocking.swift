@@ -157,13 +157,13 @@ extension Call {
 extension ExecutorPointer {
     /// A key changed, and there is somebody who watches or waits for some key.
     @inline(never)
-    func noteChange(_ key: KeyRef) {
+    func noteChange(_ key: KeyRef, byCommand: Bool = true) {
         if !pointee.watch.isEmpty {
             let exists = pointee.keyspace.find(key) != nil
             pointee.watch.touch(database: Int32(key.database), key: key.bytes, exists: exists)
         }
         if pointee.blocking.isWaiting { pointee.blocking.changed(key) }
-        if pointee.tracksChanges { invalidate(key.bytes) }
+        if pointee.tracksChanges { invalidate(key.bytes, byCommand: byCommand) }
     }
 
     /// Any key of a database may have come, gone or changed: FLUSHALL, SWAPDB, a full

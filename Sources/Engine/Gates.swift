@@ -106,8 +106,10 @@ extension ExecutorPointer {
         _ session: UnsafeMutablePointer<Session>, _ reply: ReplyWriter
     ) -> Verdict? {
         let isWrite = flags.contains(.write)
-        if pointee.alerts.contains(.memoryLimited), flags.contains(.denyOOM) || isWrite {
+        if pointee.alerts.contains(.memoryLimited) {
             let fits = pointee.makeRoom(self)
+            // What was evicted is no effect of this command: it need not wait for the reply.
+            if session.pointee.flags.contains(.holdsPushes) { releasePushes(session) }
             if !fits, flags.contains(.denyOOM) {
                 return refuse(command, session, reply, .outOfMemory)
             }

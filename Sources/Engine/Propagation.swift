@@ -158,7 +158,7 @@ extension ExecutorPointer {
 
     /// Tells observers of a key that changed outside any command.
     public func notify(_ eventClass: KeyEventClass, _ event: StaticString, _ key: KeyRef) {
-        noteChange(key)
+        noteChange(key, byCommand: false)
         guard let hook = pointee.keyEvent else { return }
         withUnsafePointer(to: KeyEvent(eventClass: eventClass, name: event, key: key)) { event in
             hook(self, event)

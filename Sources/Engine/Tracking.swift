@@ -215,12 +215,13 @@ extension ExecutorPointer {
         return session
     }
 
-    /// A key changed: tells those who have it, or notes it for the broadcasts.
-    func invalidate(_ key: Bytes) {
+    /// A key changed: tells those who have it, or notes it for the broadcasts. What expires or is
+    /// evicted while a command runs is nobody's change.
+    func invalidate(_ key: Bytes, byCommand: Bool = true) {
         let table = pointee.tracking
         let author = runningSession
         if !table.pointee.broadcasts.isEmpty {
-            let id = author?.pointee.id ?? 0
+            let id = byCommand ? author?.pointee.id ?? 0 : 0
             table.pointee.broadcasts.forEach { item in
                 let prefix = item.pointee.name
                 guard prefix.count <= key.count, key[0..<prefix.count] == prefix else { return }

@@ -100,6 +100,17 @@ import Testing
         #expect(prefixes == 0)
     }
 
+    /// Of two changes in one iteration, one by the session itself and one by time, it hears.
+    @Test func whatExpiresIsNobodysChange() {
+        let (server, reader) = tracking("BCAST", "NOLOOP")
+        server.run(["SET", "mine", "1"], on: reader)
+        server.run(["SET", "short", "1", "PX", "5"], on: reader)
+        server.advance(milliseconds: 6)
+        server.run(["GET", "short"], on: reader)
+        server.executor.finishInvalidations()
+        #expect(server.replies(reader) == [invalidated("short")])
+    }
+
     @Test func redirectionNeedsASubscriberInOldProtocol() {
         let server = CommandHarness()
         let receiver = server.connect()
