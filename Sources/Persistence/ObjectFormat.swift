@@ -32,17 +32,21 @@ public struct ObjectFormat: Sendable {
     public let save: @Sendable (UnsafeMutableRawPointer, Encoding, ObjectWriter) -> Void
     /// Reads a value of a code. Whatever the bytes are, it must neither crash nor leak.
     public let load: @Sendable (UInt8, inout ObjectReader) -> LoadOutcome
+    /// Writes the commands that build a value; nil: it becomes RESTORE with a payload.
+    public let rewrite: (@Sendable (UnsafeMutableRawPointer, Encoding, CommandSink) -> Void)?
 
     public init(
         decoders: [ObjectDecoder],
         code: @escaping @Sendable (UnsafeMutableRawPointer, Encoding) -> UInt8,
         save: @escaping @Sendable (UnsafeMutableRawPointer, Encoding, ObjectWriter) -> Void,
-        load: @escaping @Sendable (UInt8, inout ObjectReader) -> LoadOutcome
+        load: @escaping @Sendable (UInt8, inout ObjectReader) -> LoadOutcome,
+        rewrite: (@Sendable (UnsafeMutableRawPointer, Encoding, CommandSink) -> Void)? = nil
     ) {
         self.decoders = decoders
         self.code = code
         self.save = save
         self.load = load
+        self.rewrite = rewrite
     }
 }
 
