@@ -61,7 +61,8 @@ let package = Package(
         .target(
             name: "Server",
             dependencies: [
-                "CLinux", "Base", "HashSlots", "RESP", "Gossip", "Sentinel", "Engine", "NodeCore",
+                "CLinux", "Base", "HashSlots", "RESP", "Persistence", "Gossip", "Sentinel",
+                "Engine", "NodeCore",
             ],
             swiftSettings: strict),
         .target(

@@ -10,6 +10,7 @@ extension ConfigTable {
         addProcess(&table)
         addMemory(&table)
         addSnapshots(&table)
+        addLog(&table)
         addReplication(&table)
         addCluster(&table)
         addLimits(&table)

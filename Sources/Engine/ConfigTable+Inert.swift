@@ -99,20 +99,9 @@ extension ConfigTable {
     private static var inertLog: InertFamily {
         var family = InertFamily(
             """
-            tunes the append-only file; without appendonly yes, which is refused, there is \
-            none
+            tunes how a rewrite of the append-only file syncs, which it always does piece by piece
             """)
-        family.choice("appendfsync", "everysec", ["everysec", "always", "no"])
-        family.text("appendfilename", "appendonly.aof", [.immutable])
-        family.text("appenddirname", "appendonlydir", [.immutable])
-        family.bool("no-appendfsync-on-rewrite", false)
-        family.bool("aof-load-truncated", true)
-        family.bool("aof-use-rdb-preamble", true)
-        family.bool("aof-timestamp-enabled", false)
-        family.bool("aof-disable-auto-gc", false)
         family.bool("aof-rewrite-incremental-fsync", true)
-        family.number("auto-aof-rewrite-percentage", 100, 0...intMax)
-        family.number("auto-aof-rewrite-min-size", 64 << 20, 0...Int.max, .memory)
         return family
     }
 
@@ -244,9 +233,7 @@ extension ConfigTable {
 
     /// Directives that may only have their default: to ignore another value would break a promise.
     static func addUnsupported(_ table: inout ConfigEntries) {
-        let noLog = "this version has no append-only file"
         let noTLS = "this version does not speak TLS"
-        only(&table, "appendonly", "no", ["no", "yes"], [.denyLoading], noLog)
         only(
             &table, "activedefrag", "no", ["no", "yes"], [],
             "active defragmentation is not needed here: the slab allocator does not fragment so")

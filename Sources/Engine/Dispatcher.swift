@@ -111,10 +111,18 @@ extension ExecutorPointer {
 
         var done = 0
         var consumed = count == 0 ? parser.position : 0
+        let logs = logsStream(session)
         while done < count {
+            let database = session.pointee.database
             if _slowPath(run(batch + done, session) == .postpone) {
                 postpone(session)
                 break
+            }
+            if _slowPath(logs) {
+                let start = done == 0 ? 0 : batch[done - 1].end
+                logFromPrimary(
+                    batch + done, available[start..<batch[done].end], databaseBefore: database,
+                    session)
             }
             consumed = batch[done].end
             done &+= 1
@@ -126,7 +134,9 @@ extension ExecutorPointer {
         }
         pointee.arguments.truncate(to: first)
         if done == count, count > 0 { consumed = parser.position }
-        if _slowPath(session.pointee.flags.contains(.fromPrimary)), consumed > 0 {
+        if _slowPath(session.pointee.flags.contains(.fromPrimary)), consumed > 0,
+            !session.pointee.flags.contains(.fromLog)
+        {
             applyStream(session, available[0..<consumed])
         }
         input.pointee.consume(consumed)
@@ -145,6 +155,13 @@ extension ExecutorPointer {
         case .command, .empty:
             return true
         }
+    }
+
+    /// Whether the session is our primary's link and its commands go into our own log.
+    @inline(__always)
+    private func logsStream(_ session: UnsafeMutablePointer<Session>) -> Bool {
+        _slowPath(session.pointee.flags.contains(.fromPrimary)) && pointee.feedsLog
+            && !session.pointee.flags.contains(.fromLog)
     }
 
     /// Looks up a parsed command and hashes its first key.

@@ -32,6 +32,8 @@ public struct Alerts: OptionSet, Sendable {
     public static let isReplica = Alerts(rawValue: 1 << 9)
     /// Keys are in flight: who writes to one of them waits.
     public static let migrating = Alerts(rawValue: 1 << 10)
+    /// The append-only file cannot be written; `logProblem` says why.
+    public static let logFailed = Alerts(rawValue: 1 << 11)
 }
 
 /// Classes of keyspace events, as `notify-keyspace-events` names them.
@@ -68,6 +70,8 @@ public struct Executor: ~Copyable {
     public var keyspace: Keyspace
     public let commands: UnsafeMutablePointer<CommandTable>
     public let backlog: UnsafeMutablePointer<Backlog>
+    /// What is to be appended to the append-only file.
+    public let log: UnsafeMutablePointer<LogStream>
     /// The node that owns this executor, for the commands that `NodeCore` declares.
     public var host: UnsafeMutableRawPointer?
     /// In cluster mode: who serves each slot.
@@ -82,6 +86,10 @@ public struct Executor: ~Copyable {
     public var clientMemory = 0
     /// True while somebody needs the stream of changes.
     public var feedsBacklog = false
+    /// True while there is an append-only file.
+    public var feedsLog = false
+    /// Why the append-only file cannot be written, while it cannot.
+    public var logProblem = ""
     /// The database that the stream has selected; -1 before the first SELECT.
     public var streamDatabase: Int32 = -1
     /// While EXEC runs, what it propagates is gathered: how many commands, and their bytes.
@@ -170,6 +178,8 @@ public struct Executor: ~Copyable {
         prng = Prng(seed: seed)
         backlog = .allocate(capacity: 1)
         backlog.initialize(to: Backlog(offset: 0))
+        log = .allocate(capacity: 1)
+        log.initialize(to: LogStream())
         frame = .allocate(capacity: 1)
         frame.initialize(to: CallFrame())
         batch = .allocate(capacity: ExecutorPointer.batchLimit)
@@ -207,5 +217,7 @@ public struct Executor: ~Copyable {
         pubsub.deallocate()
         backlog.deinitialize(count: 1)
         backlog.deallocate()
+        log.deinitialize(count: 1)
+        log.deallocate()
     }
 }

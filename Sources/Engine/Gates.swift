@@ -120,6 +120,13 @@ extension ExecutorPointer {
         {
             return refuse(command, session, reply, .saveFailed)
         }
+        if pointee.alerts.contains(.logFailed),
+            isWrite || flags.contains(.mayReplicate) || isNamed(command, "ping")
+        {
+            refuse(
+                command, session, "MISCONF Errors writing to the AOF file: \(pointee.logProblem)")
+            return .answered
+        }
         if pointee.alerts.contains(.tooFewReplicas), isWrite {
             return refuse(command, session, reply, .noReplicas)
         }

@@ -21,6 +21,30 @@ public struct ProcessFacts: Sendable {
     public init() {}
 }
 
+/// The append-only file.
+public struct LogFacts: Sendable {
+    public var isEnabled = false
+    public var isRewriting = false
+    public var isScheduled = false
+    public var lastRewriteSeconds: Int64 = -1
+    public var rewriteSecondsSoFar: Int64 = -1
+    public var lastRewriteFailed = false
+    public var rewrites: Int64 = 0
+    public var failedInARow: Int64 = 0
+    public var isFailing = false
+    public var currentSize: Int64 = 0
+    public var baseSize: Int64 = 0
+    public var buffered: Int64 = 0
+    /// Writes whose sync has not been answered.
+    public var pendingSyncs = 0
+    public var delayedSyncs: Int64 = 0
+    /// Bytes and commands that the last start cut from the end of the log.
+    public var cutBytes: Int64 = 0
+    public var cutCommands: Int64 = 0
+
+    public init() {}
+}
+
 public struct InfoFacts: Sendable {
     public var process = ProcessFacts()
     public var rates = Samples.Rates()
@@ -54,6 +78,8 @@ public struct InfoFacts: Sendable {
     public var saves: Int64 = 0
     public var loadedKeys: Int64 = 0
     public var expiredAtLoad: Int64 = 0
+
+    public var log = LogFacts()
 
     // MARK: Replication
     /// All lines of the section after its title, as the machines of replication write them.

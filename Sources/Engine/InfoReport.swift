@@ -174,13 +174,9 @@ public struct InfoReport {
         line("rdb_last_cow_size", 0)
         line("rdb_last_load_keys_expired", facts.expiredAtLoad)
         line("rdb_last_load_keys_loaded", facts.loadedKeys)
-        zeros("aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
-        line("aof_last_rewrite_time_sec", -1)
-        line("aof_current_rewrite_time_sec", -1)
-        line("aof_last_bgrewrite_status", "ok")
-        zeros("aof_rewrites", "aof_rewrites_consecutive_failures")
-        line("aof_last_write_status", "ok")
+        addLog()
         zeros("aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size")
+        addLogSizes()
         guard facts.isLoading || facts.isLoadingFromPrimary else { return }
         let total = facts.loadTotalBytes
         let done = facts.loadedBytes
@@ -193,6 +189,32 @@ public struct InfoReport {
         let left = Double(max(0, total - done))
         let remaining = elapsed == 0 ? 1 : Double(elapsed) * left / Double(done + 1)
         line("loading_eta_seconds", Int64(remaining))
+    }
+
+    private mutating func addLog() {
+        let log = facts.log
+        line("aof_enabled", log.isEnabled)
+        line("aof_rewrite_in_progress", log.isRewriting)
+        line("aof_rewrite_scheduled", log.isScheduled)
+        line("aof_last_rewrite_time_sec", log.lastRewriteSeconds)
+        line("aof_current_rewrite_time_sec", log.rewriteSecondsSoFar)
+        line("aof_last_bgrewrite_status", log.lastRewriteFailed ? "err" : "ok")
+        line("aof_rewrites", log.rewrites)
+        line("aof_rewrites_consecutive_failures", log.failedInARow)
+        line("aof_last_write_status", log.isFailing ? "err" : "ok")
+    }
+
+    private mutating func addLogSizes() {
+        let log = facts.log
+        guard log.isEnabled else { return }
+        line("aof_current_size", log.currentSize)
+        line("aof_base_size", log.baseSize)
+        line("aof_pending_rewrite", 0)
+        line("aof_buffer_length", log.buffered)
+        line("aof_pending_bio_fsync", log.pendingSyncs)
+        line("aof_delayed_fsync", log.delayedSyncs)
+        line("aof_last_load_cut_bytes", log.cutBytes)
+        line("aof_last_load_cut_commands", log.cutCommands)
     }
 
     // MARK: Statistics

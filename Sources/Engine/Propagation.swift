@@ -8,26 +8,39 @@ extension ExecutorPointer {
     /// Propagates the call in `frame`, which changed data or asked for it.
     @inline(__always)
     func propagate(_ frame: UnsafeMutablePointer<CallFrame>, database: Int32) {
-        guard pointee.feedsBacklog, !pointee.alerts.contains(.isReplica) else {
-            if pointee.alerts.contains(.isReplica) { noteReplicaKeys(frame, database: database) }
-            return dropRewrite(frame)
-        }
+        let isReplica = pointee.alerts.contains(.isReplica)
+        if _slowPath(isReplica) { noteReplicaKeys(frame, database: database) }
+        let toBacklog = pointee.feedsBacklog && !isReplica
+        let toLog = feedsLog(frame)
+        guard toBacklog || toLog else { return dropRewrite(frame) }
         switch frame.pointee.propagation {
         case .nothing:
             break
         case .arguments:
             guard let arguments = frame.pointee.arguments else { break }
-            openStream(database)
             let encoded = StreamWriter(pointee.scratch)
             encoded.begin(frame.pointee.argumentCount)
             for index in 0..<frame.pointee.argumentCount { encoded.argument(arguments[index]) }
-            feed(pointee.scratch.pointee.bytes, commands: 1)
+            feed(
+                pointee.scratch.pointee.bytes, commands: 1, database, toBacklog: toBacklog,
+                toLog: toLog)
             pointee.scratch.pointee.removeAll()
         case .rewritten:
-            openStream(database)
-            feed(pointee.rewrite.pointee.bytes, commands: frame.pointee.rewrites)
+            feed(
+                pointee.rewrite.pointee.bytes, commands: frame.pointee.rewrites, database,
+                toBacklog: toBacklog, toLog: toLog)
+        }
+        if _slowPath(toLog) {
+            frame.pointee.session?.pointee.lastLogPosition = pointee.log.pointee.end
         }
         dropRewrite(frame)
+    }
+
+    /// What came from our primary goes into the log as it came; what is replayed never again.
+    @inline(__always)
+    private func feedsLog(_ frame: UnsafeMutablePointer<CallFrame>) -> Bool {
+        guard _slowPath(pointee.feedsLog), let session = frame.pointee.session else { return false }
+        return !session.pointee.flags.contains(.fromPrimary)
     }
 
     @inline(__always)
@@ -40,19 +53,18 @@ extension ExecutorPointer {
     /// Propagates one command that is not a client's call: DEL of an expired or evicted key,
     /// PING to replicas, a function's effect.
     public func propagateCommand(database: Int, _ arguments: [Bytes]) {
-        guard pointee.feedsBacklog, !pointee.alerts.contains(.isReplica) else { return }
-        if database >= 0 { openStream(Int32(database)) }
-        let held = Buffer()
-        appendEncoded(arguments, held)
-    }
-
-    private func appendEncoded(_ arguments: [Bytes], _ work: consuming Buffer) {
+        let toBacklog = pointee.feedsBacklog && !pointee.alerts.contains(.isReplica)
+        // Without a database it is for replicas only: PING, REPLCONF.
+        let toLog = pointee.feedsLog && database >= 0
+        guard toBacklog || toLog else { return }
         let pointer = UnsafeMutablePointer<Buffer>.allocate(capacity: 1)
-        pointer.initialize(to: work)
+        pointer.initialize(to: Buffer())
         let stream = StreamWriter(pointer)
         stream.begin(arguments.count)
         for argument in arguments { stream.argument(argument) }
-        feed(pointer.pointee.bytes, commands: 1)
+        feed(
+            pointer.pointee.bytes, commands: 1, Int32(database), toBacklog: toBacklog,
+            toLog: toLog)
         pointer.deinitialize(count: 1)
         pointer.deallocate()
     }
@@ -78,15 +90,25 @@ extension ExecutorPointer {
         }
     }
 
-    /// Appends encoded commands to the stream; while EXEC runs they wait for its end.
+    /// Appends encoded commands to the streams; while EXEC runs they wait for its end. Without a
+    /// database (-1) they may stand anywhere.
     @inline(__always)
-    private func feed(_ bytes: Bytes, commands: Int) {
-        if _slowPath(pointee.executingTransaction) {
-            pointee.transactionStream.append(bytes)
-            pointee.transactionCommands += commands
-        } else {
-            pointee.backlog.pointee.append(bytes)
+    private func feed(
+        _ bytes: Bytes, commands: Int, _ database: Int32, toBacklog: Bool, toLog: Bool
+    ) {
+        if _slowPath(toLog) {
+            pointee.log.pointee.add(
+                bytes, database, isInside: pointee.executingTransaction,
+                at: pointee.now.wall.seconds)
         }
+        if _fastPath(toBacklog) {
+            if database >= 0 { openStream(database) }
+            if _fastPath(!pointee.executingTransaction) {
+                return pointee.backlog.pointee.append(bytes)
+            }
+            pointee.transactionStream.append(bytes)
+        }
+        if _slowPath(pointee.executingTransaction) { pointee.transactionCommands += commands }
     }
 
     /// Ends EXEC: what it propagated goes to the stream between MULTI and EXEC, a single command
@@ -96,6 +118,8 @@ extension ExecutorPointer {
         let commands = pointee.transactionCommands
         pointee.transactionCommands = 0
         guard commands > 0 else { return }
+        if pointee.feedsLog { pointee.log.pointee.endTransaction(commands: commands) }
+        guard !pointee.transactionStream.isEmpty else { return }
         defer {
             pointee.transactionStream.removeAll()
             pointee.transactionStream.shrink(above: 64 * 1024)

@@ -59,6 +59,10 @@ public struct SessionFlags: OptionSet, Sendable {
     public static let holdsPushes = SessionFlags(rawValue: 1 << 30)
     /// CLIENT TRACKING is on.
     public static let tracking = SessionFlags(rawValue: 1 << 29)
+    /// Replays the append-only file: like the link from a primary, but nothing is handed on.
+    public static let fromLog = SessionFlags(rawValue: 1 << 26)
+    /// Replies wait until the append-only file is safe up to `heldUntil`.
+    public static let held = SessionFlags(rawValue: 1 << 27)
 
     /// Any of these: dispatch takes the slow look.
     public static let unusual: SessionFlags = [
@@ -124,6 +128,10 @@ public struct Session: ~Copyable {
     var heldPushes: UnsafeMutablePointer<Buffer>?
     /// The replication offset after this session's last write (WAIT).
     public var lastWriteOffset: Int64 = 0
+    /// The position in the append-only file after this session's last write.
+    public var lastLogPosition: Int64 = 0
+    /// While `held`: how far the append-only file must be safe before the replies may leave.
+    public var heldUntil: Int64 = 0
     /// Number of the replica's record in the primary's state, for replicas.
     public var replicaNumber: UInt64 = 0
     /// For a replica: the stream up to here has been given to the kernel; -1 before it streams.

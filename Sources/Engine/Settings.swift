@@ -94,6 +94,22 @@ public struct Settings {
     public var rdbDelSyncFiles = false
     public var sanitizeDumpPayload = "no"
 
+    // MARK: Append-only file
+    public var appendOnly = false
+    /// `always`, `everysec` or `no`.
+    public var appendSync = "everysec"
+    public var appendFilename = "appendonly.aof"
+    public var appendFolder = "appendonlydir"
+    public var noAppendSyncOnRewrite = false
+    public var logLoadTruncated = true
+    /// Larger ends than this are not cut without being asked.
+    public var logRepairBound = 1 << 20
+    public var logUsesPreamble = true
+    public var logTimestamps = false
+    public var logKeepsHistory = false
+    public var logRewritePercentage = 100
+    public var logRewriteMinSize = 64 << 20
+
     // MARK: Replication
     public var replicaOf: (host: String, port: Int)?
     public var masterUser = ""

@@ -24,6 +24,7 @@ extension NodePointer {
         if let deadline = executor.pointee.nextBlockDeadline, deadline <= instant {
             executor.expireBlocks()
         }
+        if !pointee.log.waiters.isEmpty { answerLogWaiters() }
         if !pointee.waiters.isEmpty {
             if pointee.replicaSessions.count > 0 { advanceWaiters() }
         }
@@ -42,6 +43,8 @@ extension NodePointer {
         noteStream()
         // (6) Invalidations: all changes of this iteration are made.
         executor.finishInvalidations()
+        // (7) What was logged, before anybody hears of it.
+        flushLog()
         // (8) Replicas before clients: what a client is told is already in the kernel's hands, on
         // its way to the replicas, when this process dies.
         writeReplicas(&shell)
@@ -118,6 +121,8 @@ extension NodePointer {
                 continue
             }
             if session.pointee.flags.contains(.closeNow) { continue }
+            // What is not safe yet must not be answered.
+            if _slowPath(session.pointee.flags.contains(.held)) || mustHold(session) { continue }
             shell.write(session)
             if _slowPath(session.pointee.output.pointee.count > session.pointee.outputHardLimit) {
                 enforceOutputLimit(session)
@@ -165,6 +170,9 @@ extension NodePointer {
         }
         if let deadline = executor.pointee.nextBlockDeadline { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.waiters.nextDeadline { wake = Swift.min(wake, deadline) }
+        for waiter in pointee.log.waiters {
+            if let deadline = waiter.deadline { wake = Swift.min(wake, deadline) }
+        }
         if let deadline = pointee.migrations.nextDeadline { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.clusterTimes.next {
             // The machine wakes itself between two crons when milliseconds count.
@@ -192,6 +200,7 @@ extension NodePointer {
             if pointee.snapshot.writes(file) { snapshotProgressed(bytes: bytes) }
         case .lostWrites(let commands, let bytes, let name):
             lostWritesSaved(commands: commands, bytes: bytes, name: name, failure: failure)
+        case .log(let meaning): logDone(meaning, failure: failure)
         case .configRewrite(let id):
             guard let session = executor.pointee.sessions.find(id: id) else { return }
             if let failure {

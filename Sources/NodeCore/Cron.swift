@@ -48,6 +48,7 @@ extension NodePointer {
         if settings.activeRehashing { _ = executor.pointee.keyspace.rehashSlice(buckets: 1024) }
         _ = executor.pointee.keyspace.lazyFreeSlice(effort: 20_000)
         startDueSave()
+        startDueRewrite()
         advanceShutdown()
         updateAlerts()
     }
@@ -57,6 +58,7 @@ extension NodePointer {
         if isReplica {
             if let session = pointee.upstreamSession, pointee.upstream.phase == .streaming {
                 pointee.upstream.applied(through: session.pointee.appliedOffset)
+                pointee.upstream.durableOffset = durableOffset
             }
             var effects: [ReplicaEffect] = []
             pointee.upstream.tick(at: instant, into: &effects)

@@ -83,6 +83,7 @@ extension NodePointer {
         let id = session.pointee.id
         _ = pointee.waiters.remove(session: id)
         pointee.migrations.forget(session: id)
+        forgetInLog(session)
         if session.pointee.flags.contains(.replica) || pointee.primary.replica(id) != nil {
             var effects: [PrimaryEffect] = []
             _ = pointee.primary.disconnected(session: id, at: instant, into: &effects)
@@ -106,7 +107,10 @@ extension NodePointer {
     @inline(__always)
     public func nextOutput(_ session: UnsafeMutablePointer<Session>) -> Bytes {
         let output = session.pointee.output
-        if _fastPath(!output.pointee.isEmpty) { return output.pointee.bytes }
+        if _fastPath(!output.pointee.isEmpty) {
+            return _slowPath(session.pointee.flags.contains(.held))
+                ? .empty : output.pointee.bytes
+        }
         guard session.pointee.flags.contains(.replica), session.pointee.replicaSent >= 0 else {
             return .empty
         }

@@ -23,6 +23,8 @@ struct Loader: ~Copyable {
     var total: Int64 = 0
     var started: Instant = .start
     var streamDatabase: Int32 = 0
+    /// Commands that follow may still need keys that have expired.
+    var keepsExpired = false
     /// Where the file's data stands in a replication history, as far as it says.
     var savedID: ReplicationID?
     var savedOffset: Int64?
@@ -49,6 +51,7 @@ extension NodePointer {
                 largestString: settings.maxBulkLength, databases: settings.databases),
             verifiesChecksum: settings.rdbChecksum)
         pointee.loader.isBlocking = true
+        pointee.loader.keepsExpired = false
         pointee.loader.started = instant
         pointee.loader.total = totalBytes
         pointee.loader.keys = 0
@@ -173,6 +176,7 @@ extension NodePointer {
         executor.invalidateEverything()
         pointee.upstreamDatabase = pointee.loader.streamDatabase
         pointee.persistence.loadedKeys = pointee.loader.keys
+        restartLog()
         pointee.upstream.loaded(at: instant, into: &effects)
         carryOut(effects, bytes: .empty)
     }
@@ -194,7 +198,7 @@ extension NodePointer {
 
     // MARK: Items
 
-    private func take(_ bytes: Bytes, into keyspace: Keyspace) throws(RDBError) {
+    func take(_ bytes: Bytes, into keyspace: Keyspace) throws(RDBError) {
         pointee.loader.bytes += Int64(bytes.count)
         pointee.loader.reader?.feed(bytes)
         while let item = try pointee.loader.reader?.next() {
@@ -222,8 +226,8 @@ extension NodePointer {
     private func take(_ entry: RDBEntry, into keyspace: Keyspace) throws(RDBError) {
         let expireAt = entry.attributes.expireAt
         // A primary drops what expired while it was down; a replica leaves that to its primary.
-        if pointee.loader.isBlocking, !isReplica, settings.replicaOf == nil, expireAt >= 0,
-            expireAt < now.wall.milliseconds
+        if pointee.loader.isBlocking, !pointee.loader.keepsExpired, !isReplica,
+            settings.replicaOf == nil, expireAt >= 0, expireAt < now.wall.milliseconds
         {
             pointee.loader.expired += 1
             return

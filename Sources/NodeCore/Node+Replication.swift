@@ -153,6 +153,7 @@ extension NodePointer {
     func acknowledgeNow() {
         guard let session = pointee.upstreamSession else { return }
         pointee.upstream.applied(through: session.pointee.appliedOffset)
+        pointee.upstream.durableOffset = durableOffset
         var effects: [ReplicaEffect] = []
         pointee.upstream.ackRequested(at: instant, into: &effects)
         carryOut(effects, bytes: .empty)
@@ -234,6 +235,7 @@ extension NodePointer {
         pointee.upstreamSession = nil
         pointee.upstreamDatabase = session.pointee.database
         executor.pointee.heldStream.removeAll()
+        executor.pointee.log.pointee.dropHeld()
         executor.freeSession(session)
     }
 

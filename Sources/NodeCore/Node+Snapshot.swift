@@ -28,6 +28,8 @@ struct SnapshotJob: ~Copyable {
         case none
         case replicas(endMark: String?)
         case file(number: UInt64, name: String)
+        /// The base of the append-only file.
+        case rewrite(number: UInt64, name: String, isRDB: Bool)
     }
     /// Bytes that may wait in a replica's output, or for the disk, before the walk pauses.
     static let backPressure = 4 << 20
@@ -38,6 +40,8 @@ struct SnapshotJob: ~Copyable {
 
     var target = Target.none
     var writer = RDBWriter()
+    /// For a base that is written as commands.
+    var commands = AOFWriter()
     var buffer = Buffer()
     var pace = SnapshotPace()
     /// Bytes visited in the running slice; see `SnapshotPace`.
@@ -65,6 +69,26 @@ struct SnapshotJob: ~Copyable {
         if case .file(number, _) = target { return true }
         return false
     }
+    func rewrites(_ number: UInt64) -> Bool {
+        if case .rewrite(number, _, _) = target { return true }
+        return false
+    }
+    /// A file is written: its syncs and those of the log get in each other's way.
+    var writesFile: Bool {
+        switch target {
+        case .none, .replicas: false
+        case .file, .rewrite: true
+        }
+    }
+    var writesCommands: Bool {
+        if case .rewrite(_, _, false) = target { return true }
+        return false
+    }
+    mutating func endRewrite() {
+        guard case .rewrite = target else { return }
+        target = .none
+        isCommitting = false
+    }
     func serves(_ session: UInt64) -> Bool {
         sessions.contains(session) || draining.contains(session)
     }
@@ -84,6 +108,14 @@ private let snapshotSink: SnapshotSink = { context, database, entry in
 
 extension NodePointer {
     fileprivate func serialise(_ entry: Entry, database: Int) {
+        if _slowPath(pointee.snapshot.writesCommands) {
+            let mark = pointee.snapshot.buffer.count
+            pointee.snapshot.commands.entry(
+                entry, database: database, executor.objectFormats,
+                into: &pointee.snapshot.buffer)
+            pointee.snapshot.visited &+= pointee.snapshot.buffer.count &- mark
+            return
+        }
         if pointee.snapshot.database != database {
             pointee.snapshot.database = database
             let keyspace = executor.pointee.keyspace
@@ -142,7 +174,20 @@ extension NodePointer {
         pointee.snapshot.writer = RDBWriter(
             compresses: settings.rdbCompression, checksums: settings.rdbChecksum)
         pointee.snapshot.buffer.removeAll()
-        pointee.snapshot.writer.header(info(at: now), into: &pointee.snapshot.buffer)
+        var info = info(at: now)
+        if case .rewrite = pointee.snapshot.target {
+            // A base is no point in a replication history: what follows it is in other files.
+            info.replication = nil
+            info.isAOFBase = true
+        }
+        if pointee.snapshot.writesCommands {
+            pointee.snapshot.commands = AOFWriter()
+            if settings.logTimestamps {
+                AOFWriter.timestamp(now.wall.seconds, into: &pointee.snapshot.buffer)
+            }
+        } else {
+            pointee.snapshot.writer.header(info, into: &pointee.snapshot.buffer)
+        }
         return true
     }
 
@@ -191,7 +236,9 @@ extension NodePointer {
         }
         guard let budget = pointee.snapshot.pace.next(at: instant) else { return true }
         let done = walkSlice(budget)
-        if done { pointee.snapshot.writer.end(into: &pointee.snapshot.buffer) }
+        if done, !pointee.snapshot.writesCommands {
+            pointee.snapshot.writer.end(into: &pointee.snapshot.buffer)
+        }
         distribute(isLast: done)
         if done { endWalk() }
         return pointee.snapshot.isRunning && !pointee.snapshot.isCommitting
@@ -237,8 +284,13 @@ extension NodePointer {
                 if isLast, let endMark { session.pointee.output.pointee.append(endMark) }
                 executor.queueWrite(session)
             }
-        case .file(let number, _):
+        case .file(let number, _), .rewrite(let number, _, _):
             guard bytes.count > 256 * 1024 || isLast else { return }
+            var meaning: (Int) -> FileTicket = { .snapshotProgress(file: number, bytes: $0) }
+            if case .rewrite = pointee.snapshot.target {
+                pointee.log.rewrite?.baseBytes += Int64(bytes.count)
+                meaning = { .log(.baseProgress(number, bytes: $0)) }
+            }
             pointee.requests.files.append(.append(file: number, bytes: bytes.array))
             pointee.snapshot.unwritten += bytes.count
             pointee.snapshot.sinceCheckpoint += bytes.count
@@ -246,9 +298,7 @@ extension NodePointer {
                 let size = pointee.snapshot.sinceCheckpoint
                 pointee.snapshot.sinceCheckpoint = 0
                 pointee.requests.files.append(
-                    .checkpoint(
-                        file: number,
-                        ticket: ticket(.snapshotProgress(file: number, bytes: size))))
+                    .checkpoint(file: number, ticket: ticket(meaning(size))))
             }
         }
         pointee.snapshot.buffer.removeAll()
@@ -271,6 +321,11 @@ extension NodePointer {
                 .commit(file: number, name: name, ticket: ticket(.snapshot(file: number))))
             pointee.snapshot.isCommitting = true
             pointee.snapshot.buffer.release()
+        case .rewrite(let number, let name, _):
+            pointee.snapshot.isCommitting = true
+            pointee.snapshot.buffer.release()
+            pointee.persistence.saveStarted = nil
+            rewriteWalked(number: number, name: name)
         }
     }
 
@@ -299,12 +354,26 @@ extension NodePointer {
             pointee.snapshot.target = .none
             pointee.requests.files.append(.discard(file: number))
             saveEnded(failure: FileFailure(operation: "save", path: "", reason: "cancelled"))
+        case .rewrite(let number, _, _):
+            pointee.snapshot.target = .none
+            pointee.snapshot.isCommitting = false
+            pointee.requests.files.append(.discard(file: number))
+            failRewrite(FileFailure(operation: "rewrite", path: "", reason: "cancelled"))
         }
         pointee.snapshot.sessions = []
         pointee.persistence.saveStarted = nil
     }
 
     // MARK: To a file
+
+    /// The base of the append-only file; no other walk may run.
+    func beginRewriteWalk(number: UInt64, name: String, isRDB: Bool) {
+        pointee.snapshot.target = .rewrite(number: number, name: name, isRDB: isRDB)
+        guard beginWalk() else { unreachable("two snapshot walks at once") }
+        pointee.snapshot.unwritten = 0
+        pointee.snapshot.sinceCheckpoint = 0
+        pointee.requests.files.append(.create(file: number, name: name))
+    }
 
     /// BGSAVE, SAVE, a save point. False when a walk runs already.
     func startSave() -> Bool {

@@ -43,6 +43,7 @@ enum FileTicket {
     case snapshotProgress(file: UInt64, bytes: Int)
     case lostWrites(commands: Int, bytes: Int, name: String)
     case configRewrite(session: UInt64)
+    case log(LogTicket)
 }
 
 public struct Node: ~Copyable {
@@ -83,6 +84,7 @@ public struct Node: ~Copyable {
     var refusesReplicas = false
 
     // Snapshots and loading.
+    var log = AppendLog()
     var snapshot = SnapshotJob()
     var loader = Loader()
     public internal(set) var persistence = PersistenceState()
@@ -269,6 +271,7 @@ extension NodePointer {
         executor.applyEventSettings()
         executor.applyObservationSettings()
         refreshOutputLimits()
+        logSettingsChanged()
         if pointee.cluster != nil { stepCluster(.configChanged(Node.gossipConfig(settings))) }
         updateAlerts()
     }
@@ -284,7 +287,7 @@ extension NodePointer {
     public func updateAlerts() {
         var alerts = executor.pointee.alerts.intersection([.isReplica])
         let settings = self.settings
-        if pointee.loader.isBlocking { alerts.insert(.loading) }
+        if pointee.loader.isBlocking || pointee.log.isStarting { alerts.insert(.loading) }
         if alerts.contains(.isReplica) {
             if settings.replicaReadOnly { alerts.insert(.readOnly) }
             if !settings.replicaServeStaleData, pointee.upstream.phase != .streaming {
@@ -297,6 +300,7 @@ extension NodePointer {
             {
                 alerts.insert(.saveFailed)
             }
+            if pointee.log.failure != nil { alerts.insert(.logFailed) }
         }
         let exempt = alerts.contains(.isReplica) && settings.replicaIgnoreMaxMemory
         if settings.maxMemory > 0, !exempt { alerts.insert(.memoryLimited) }

@@ -12,6 +12,7 @@ public var nodeExtensions: [Extension] {
         Extension("info") { $0.registerInfoCommand() },
         Extension("memory") { $0.registerMemoryCommands() },
         Extension("debug") { $0.registerDebugCommand() },
+        Extension("append-log") { $0.registerAppendLogCommands() },
         Extension("persistence") { $0.registerPersistenceCommands() },
     ]
 }

@@ -34,6 +34,20 @@ public enum FileRequest: Sendable {
     /// Removes a temporary file that will not be needed.
     case discard(file: UInt64)
     case remove(name: String)
+
+    // The append-only file. Carried out beside the requests above, in an order of their own.
+    /// Opens a file to append to, under its own name; answered by `fileDone(ticket)`.
+    case openLog(file: UInt64, name: String, truncates: Bool, ticket: UInt64)
+    /// Appends, all or nothing, and syncs if asked; answered by `fileDone(ticket)`. A failed
+    /// `write` leaves the file as it was; after any other failure its contents are unknown.
+    case writeLog(file: UInt64, bytes: [UInt8], sync: Bool, ticket: UInt64)
+    case closeLog(file: UInt64)
+
+    // With the other files again.
+    /// Makes a folder unless it is there.
+    case createFolder(name: String)
+    /// Renames and syncs the folder; answered by `fileDone(ticket)`.
+    case rename(from: String, to: String, ticket: UInt64)
 }
 
 /// Why a file request failed.

@@ -28,6 +28,7 @@ struct ShutdownState {
     enum Stage {
         case handingOver
         case waitingForReplicas(until: Instant)
+        case closingLog
         case saving
         case leaving
     }
@@ -131,6 +132,14 @@ extension NodePointer {
             guard replicasAreInSync || instant >= until else { return }
             reportReplicas()
             finishShutdown()
+        case .closingLog:
+            if pointee.log.failure != nil, !shutdown.options.force {
+                log(.warning, "Error writing to the AOF file, can't exit.")
+                cancelShutdown(failed: true)
+                return
+            }
+            if closesLog(), pointee.log.failure == nil { return }
+            saveBeforeLeaving()
         case .saving:
             guard !pointee.snapshot.isRunning else { return }
             if pointee.persistence.lastSaveFailed, !shutdown.options.force {
@@ -161,6 +170,26 @@ extension NodePointer {
 
     private func finishShutdown() {
         guard let options = pointee.shutdown?.options else { return }
+        if pointee.log.state == .waitingForBase {
+            guard options.force else {
+                log(.warning, "Writing initial AOF, can't exit.")
+                cancelShutdown(failed: true)
+                return
+            }
+            log(.warning, "Writing initial AOF. Exit anyway.")
+        }
+        if logIsOn {
+            log(.notice, "Calling fsync() on the AOF file.")
+            pointee.shutdown?.stage = .closingLog
+            setInternalPause(true)
+            if pointee.snapshot.isRunning { cancelSnapshot() }
+            return advanceShutdown()
+        }
+        saveBeforeLeaving()
+    }
+
+    private func saveBeforeLeaving() {
+        guard let options = pointee.shutdown?.options else { return }
         let shouldSave = !options.noSave && (options.save || !settings.savePoints.isEmpty)
         guard shouldSave else { return leave() }
         log(.notice, "Saving the final RDB snapshot before exiting.")
@@ -182,6 +211,7 @@ extension NodePointer {
     public func cancelShutdown(failed: Bool) -> Bool {
         guard let shutdown = pointee.shutdown else { return false }
         pointee.shutdown = nil
+        pointee.log.isClosing = false
         if case .handingOver = shutdown.stage { stepCluster(.cancelHandover) }
         setInternalPause(false)
         log(

@@ -84,6 +84,11 @@ public struct PrimaryState: Sendable {
             switch words[index].lowercased() {
             case "ack":
                 guard let offset = Int64(value) else { return .silence }
+                if words.count >= index + 4, words[index + 2].lowercased() == "fack",
+                    let durable = Int64(words[index + 3]), let place = self.index(of: session)
+                {
+                    replicas[place].durable = max(replicas[place].durable, durable)
+                }
                 acknowledge(session: session, offset: offset, at: now, into: &effects)
                 return .silence
             case "getack": return isReplica ? .acknowledge : .silence
@@ -373,6 +378,11 @@ public struct PrimaryState: Sendable {
     /// Online replicas that acknowledged `offset`.
     public func acknowledgements(of offset: Int64) -> Int {
         replicas.count { $0.isOnline && $0.acknowledged >= offset }
+    }
+
+    /// Online replicas whose append-only file is safe up to `offset`.
+    public func durableAcknowledgements(of offset: Int64) -> Int {
+        replicas.count { $0.isOnline && $0.durable >= offset }
     }
 
     /// Online replicas that acknowledged something within min-replicas-max-lag.

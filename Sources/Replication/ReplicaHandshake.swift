@@ -66,6 +66,9 @@ public struct ReplicaHandshake: Sendable {
         checkInvariants()
     }
 
+    /// Up to where our append-only file is synced; nil while there is none.
+    public var durableOffset: Int64?
+
     /// Has no primary any more.
     public mutating func unfollow(into effects: inout [ReplicaEffect]) {
         dropLink(into: &effects)
@@ -192,7 +195,9 @@ public struct ReplicaHandshake: Sendable {
     public mutating func ackRequested(at now: Instant, into effects: inout [ReplicaEffect]) {
         guard phase == .streaming, !primaryLacksPSync, let resume else { return }
         lastAck = now
-        effects.append(.send(command(["REPLCONF", "ACK", String(resume.offset)])))
+        var words = ["REPLCONF", "ACK", String(resume.offset)]
+        if let durableOffset { words += ["FACK", String(min(durableOffset, resume.offset))] }
+        effects.append(.send(command(words)))
     }
 
     // MARK: Time

@@ -44,6 +44,8 @@ public struct ReplicaRecord: Sendable, Equatable {
     /// It was sent the whole snapshot and gets the stream once it acknowledges.
     public internal(set) var streamsOnAck = false
     public internal(set) var acknowledged: Int64 = 0
+    /// Up to here its append-only file is synced, as far as it says (WAITAOF).
+    public internal(set) var durable: Int64 = -1
     public internal(set) var lastAck: Instant
     let attachedAt: Instant
     /// When its connection last took bytes of the snapshot.

@@ -1,7 +1,9 @@
-// The threads beside the loop: one does all file work of the node in the order of the requests,
-// one (started when first needed) resolves host names. They own no data of the node: a request
-// carries its bytes, the answer is a message in the loop's mailbox.
+// The threads beside the loop: one does the file work of the node in the order of the requests,
+// one appends to the append-only file, one (started when first needed) resolves host names. They
+// own no data of the node: a request carries its bytes, the answer is a message in the loop's
+// mailbox.
 import Base
+import CLinux
 import Glibc
 import Gossip
 import NodeCore
@@ -75,6 +77,33 @@ package final class FileWorker: Sendable {
     /// Waits until everything posted before is done.
     package func finish() {
         jobs.post(.finish)
+        thread.join()
+    }
+}
+
+/// The thread of the append-only file.
+package final class LogWorker: Sendable {
+    private let jobs = Mailbox<FileRequest?>(blocking: true)
+    private let thread: Thread
+
+    package init(answers: Mailbox<JobAnswer>) throws(SystemError) {
+        let jobs = jobs
+        thread = try Thread {
+            var store = LogStore(answers: answers)
+            while true {
+                for job in jobs.wait() {
+                    guard let job else { return }
+                    store.carryOut(job)
+                }
+            }
+        }
+    }
+
+    package func post(_ request: FileRequest) { jobs.post(request) }
+
+    /// Waits until everything posted before is done.
+    package func finish() {
+        jobs.post(nil)
         thread.join()
     }
 }

@@ -29,6 +29,8 @@ private func boot(asSentinel: Bool) -> Int32 {
         return code
     case .checkSystem:
         return SystemCheck.run()
+    case .check(let request):
+        return CheckTool.run(request)
     case .run(var options):
         if asSentinel { options.isSentinel = true }
         return run(options, arguments: arguments)
@@ -250,9 +252,46 @@ private struct NodeProcess: ~Copyable {
         loop.log(.warning, "Server initialized")
         if let sentinel { return try startSentinel(sentinel, loop) }
         for line in SystemCheck.memoryWarnings() { loop.log(.warning, "WARNING \(line)") }
+        try loadData(loop, node)
+        // A log that is to be written must be open before anything is promised.
+        if loop.pointee.ending == nil { loop.turn(atMost: .zero) }
+        while node.isStartingLog, loop.pointee.ending == nil {
+            loop.turn(atMost: Milliseconds(50))
+        }
+        if loop.pointee.ending == nil { node.start() }
+    }
+
+    /// The log if there is one, else the snapshot: also where the log is only just switched on, so
+    /// that doing so empties nothing.
+    private func loadData(
+        _ loop: EventLoopPointer,
+        _ node: NodePointer
+    ) throws(BootFailure) {
+        var loaded = LoadedLog()
+        if settings.appendOnly {
+            let began = Clock.now().instant
+            var folder = LogFolder(loop: loop)
+            var found = false
+            do throws(BootError) {
+                (loaded, found) = try node.loadLog(&folder)
+            } catch {
+                loop.turn(atMost: .zero)
+                throw BootFailure(error.text)
+            }
+            if loop.pointee.ending != nil { return }
+            if found {
+                loop.turn(atMost: .zero)
+                let spent = Clock.now().instant.microseconds - began.microseconds
+                loop.log(
+                    .notice,
+                    "DB loaded from append only file: "
+                        + "\(DatasetLoader.thousandths(Double(spent) / 1_000_000)) seconds")
+                return node.startLog(loaded)
+            }
+        }
         try DatasetLoader(path: settings.dbFilename, folder: settings.directory)
             .load(into: node, loop)
-        if loop.pointee.ending == nil { node.start() }
+        if loop.pointee.ending == nil { node.startLog(loaded) }
     }
 
     /// CONFIG REWRITE works on the file as it was read, wherever the process has moved since.
@@ -351,6 +390,7 @@ private struct NodeProcess: ~Copyable {
     /// Finishes the files, removes what marks a running server.
     private func end(_ loop: EventLoopPointer, _ ending: EventLoop.Ending) -> EventLoop.Ending {
         loop.flushLinks()
+        loop.pointee.logs.finish()
         loop.pointee.files.finish()
         if loop.pointee.unixListener != nil {
             loop.log(.notice, "Removing the unix socket file.")

@@ -1,6 +1,7 @@
 // The only reader of the clocks. The loop reads both once per iteration and hands them to the node
 // as one value; everything else is told the time.
 import Base
+import CLinux
 import Glibc
 
 package enum Clock {

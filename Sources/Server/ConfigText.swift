@@ -2,6 +2,7 @@
 // input, the options of the command line. Each line remembers where it came from, so that an error
 // names the file and the line that the user wrote.
 import Base
+import CLinux
 import Glibc
 
 package struct ConfigText {

@@ -1,6 +1,7 @@
 // Loading dump.rdb at the start: the file is read in chunks and handed to the node; between chunks
 // the loop takes a turn, so that clients hear that the server is loading instead of nothing.
 import Base
+import CLinux
 import Engine
 import Glibc
 import NodeCore
@@ -31,7 +32,7 @@ struct DatasetLoader {
         // What the node has to say about the data comes first.
         loop.turn(atMost: .zero)
         let spent = Double(Clock.now().instant.microseconds - start.microseconds) / 1_000_000
-        loop.log(.notice, "DB loaded from disk: \(thousandths(spent)) seconds")
+        loop.log(.notice, "DB loaded from disk: \(Self.thousandths(spent)) seconds")
     }
 
     private func feed(
@@ -75,7 +76,7 @@ struct DatasetLoader {
             "Fatal error loading the DB from \(folder)/\(path): \(reason)\(end) Exiting.")
     }
 
-    private func thousandths(_ seconds: Double) -> String {
+    static func thousandths(_ seconds: Double) -> String {
         let count = Int((seconds * 1000).rounded())
         let digits = String(count % 1000)
         return "\(count / 1000)." + String(repeating: "0", count: 3 - digits.count) + digits

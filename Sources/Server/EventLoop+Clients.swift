@@ -130,6 +130,10 @@ extension EventLoopPointer {
         _ registration: RegistrationPointer
     ) {
         if _slowPath(session.pointee.flags.contains(.closeNow)) { return }
+        // Its replies wait for the append-only file; the node writes again when they may leave.
+        if _slowPath(session.pointee.flags.contains(.held)) {
+            return setWaitsForRoom(registration, false)
+        }
         let node = pointee.node
         var budget = EventLoop.writeBudget
         if _slowPath(session.pointee.flags.contains(.replica)) { budget = node.replicaWriteBudget }

@@ -38,6 +38,7 @@ package struct EventLoop: ~Copyable {
     package let node: NodePointer
     let executor: ExecutorPointer
     package let files: FileWorker
+    package let logs: LogWorker
     let answers: Mailbox<JobAnswer>
     let events: UnsafeMutablePointer<epoll_event>
     /// Lent to sessions while they parse; see `EventLoop+Clients.swift`.
@@ -74,6 +75,7 @@ package struct EventLoop: ~Copyable {
     private init(
         node: NodePointer,
         files: FileWorker,
+        logs: LogWorker,
         answers: Mailbox<JobAnswer>,
         log: consuming LogFile
     ) throws(SystemError) {
@@ -83,6 +85,7 @@ package struct EventLoop: ~Copyable {
         self.node = node
         executor = node.pointee.executor
         self.files = files
+        self.logs = logs
         self.answers = answers
         self.log = log
         now = node.now
@@ -99,9 +102,10 @@ package struct EventLoop: ~Copyable {
     ) throws(SystemError) -> EventLoopPointer {
         let answers = Mailbox<JobAnswer>(blocking: false)
         let files = try FileWorker(lock: lock, answers: answers)
+        let logs = try LogWorker(answers: answers)
         let loop = EventLoopPointer.allocate(capacity: 1)
         loop.initialize(
-            to: try EventLoop(node: node, files: files, answers: answers, log: log)
+            to: try EventLoop(node: node, files: files, logs: logs, answers: answers, log: log)
         )
         _ = loop.register(answers.descriptor, .mailbox)
         return loop

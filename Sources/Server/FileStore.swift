@@ -52,8 +52,12 @@ struct FileStore: ~Copyable {
     private struct OpenFile {
         var descriptor: Int32
         var path: String
+        var unsynced = 0
         var failure: FileFailure?
     }
+
+    /// Bytes of a temporary file between two syncs.
+    private static let syncEvery = 16 << 20
 
     /// Replacements that a later one in the same batch makes unnecessary.
     private struct Superseded {
@@ -143,6 +147,17 @@ struct FileStore: ~Copyable {
             if unlink(name) != 0, errno != ENOENT {
                 answers.post(.warning(SystemError("unlink", name).text))
             }
+        case .createFolder(let name):
+            if mkdir(name, 0o755) != 0, errno != EEXIST {
+                answers.post(.warning("Can't open or create dir \(name): \(errorText(errno))"))
+            }
+        case .rename(let from, let to, let ticket):
+            answer([ticket]) { _ throws(SystemError) in
+                try Syscalls.rename(from, to: to)
+                try Syscalls.syncFolder(Self.folder(of: to))
+            }
+        case .openLog, .writeLog, .closeLog:
+            unreachable("the log thread has these")
         }
     }
 
@@ -194,7 +209,7 @@ struct FileStore: ~Copyable {
         } else {
             Syscalls.close(descriptor)
         }
-        if sync { try Syscalls.syncFolder(folder(of: path)) }
+        if sync { try Syscalls.syncFolder(Self.folder(of: path)) }
     }
 
     /// A replaced file keeps its permissions.
@@ -219,7 +234,7 @@ struct FileStore: ~Copyable {
         if let failure { throw failure }
     }
 
-    private func folder(of path: String) -> String {
+    static func folder(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
@@ -249,6 +264,13 @@ struct FileStore: ~Copyable {
         guard let open = files[file], open.failure == nil else { return }
         do throws(SystemError) {
             try write(bytes, to: open.descriptor, path: open.path)
+            // Little by little: one sync of it all at the end would keep the disk from the log.
+            let unsynced = open.unsynced + bytes.count
+            files[file]?.unsynced = unsynced
+            if unsynced > Self.syncEvery {
+                files[file]?.unsynced = 0
+                try Syscalls.sync(open.descriptor, path: open.path)
+            }
         } catch {
             files[file]?.failure = FileFailure(error)
         }
@@ -264,7 +286,7 @@ struct FileStore: ~Copyable {
             answers.post(.fileDone(ticket: ticket, failure: failure))
             return
         }
-        answer([ticket]) { store throws(SystemError) in
+        answer([ticket]) { _ throws(SystemError) in
             do throws(SystemError) {
                 try Syscalls.sync(open.descriptor, path: open.path)
                 Syscalls.close(open.descriptor)
@@ -274,7 +296,7 @@ struct FileStore: ~Copyable {
                 throw error
             }
             try Syscalls.rename(open.path, to: name)
-            try Syscalls.syncFolder(store.folder(of: name))
+            try Syscalls.syncFolder(Self.folder(of: name))
         }
     }
 }

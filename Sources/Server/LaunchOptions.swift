@@ -10,6 +10,8 @@ package enum LaunchRequest: Equatable {
     /// Print `text` and end.
     case say(String, toStandardError: Bool, code: Int32)
     case checkSystem
+    /// Examine files and end.
+    case check(CheckRequest)
 }
 
 package struct LaunchOptions: Equatable {
@@ -29,6 +31,7 @@ package struct LaunchOptions: Equatable {
     package static func parse(_ arguments: [String]) -> LaunchRequest {
         let program = arguments.first ?? "martlet-server"
         let words = Array(arguments.dropFirst())
+        if let request = CheckRequest.parse(program: program, words) { return .check(request) }
         switch words.first {
         case "-v", "--version":
             return .say(versionLine, toStandardError: false, code: 0)
@@ -122,6 +125,8 @@ package struct LaunchOptions: Equatable {
                martlet-server -v or --version
                martlet-server -h or --help
                martlet-server --check-system
+               martlet-server --check [--json] <rdb, aof or manifest>...
+               martlet-server --repair [--json] <aof or manifest>...
 
         Examples:
                martlet-server (run the server with default conf)

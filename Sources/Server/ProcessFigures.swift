@@ -22,6 +22,10 @@ extension EventLoopPointer {
                 return nil
             }
         }
+        node.pointee.admin.reloadLog = {
+            var folder = LogFolder(loop: nil)
+            return node.reloadLog(&folder)
+        }
         if let folder = ProcessFigures.workingFolder {
             node.executor.pointee.settings.directory = folder
         }

@@ -18,7 +18,13 @@ struct ProcessShell: Shell {
 
     func close(_ link: LinkID) { loop.close(link) }
 
-    func perform(_ request: FileRequest) { loop.pointee.files.post(.request(request)) }
+    func perform(_ request: FileRequest) {
+        if LogStore.takes(request) {
+            loop.pointee.logs.post(request)
+        } else {
+            loop.pointee.files.post(.request(request))
+        }
+    }
 
     func log(_ line: LogLine) { loop.log(line) }
 

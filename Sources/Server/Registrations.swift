@@ -2,6 +2,7 @@
 // stable address; epoll's user data holds its index and its generation, so that an event for a
 // descriptor that was closed (and its number reused) in the same batch is recognised and dropped.
 import Base
+import CLinux
 import Glibc
 
 package typealias RegistrationPointer = UnsafeMutablePointer<Registration>

@@ -1,6 +1,7 @@
 // What about the machine makes a server slow or unsafe: the same warnings at start-up that
 // operators of the reference know, and the report of `--check-system`.
 import Base
+import CLinux
 import Glibc
 
 enum SystemCheck {

@@ -25,6 +25,8 @@ struct SimDisk {
     /// What a power cut leaves.
     private(set) var durable = SortedTable<String, [UInt8]>()
     private var temporary = SortedTable<UInt64, [UInt8]>()
+    /// Open append-only files: number and name.
+    private var logs = SortedTable<UInt64, String>()
     private var queue: [Request] = []
     /// Times a request takes longer than on a healthy disk.
     var slowness: Int64 = 1
@@ -42,6 +44,8 @@ struct SimDisk {
         case .file(.replace(_, _, let sync, _)): base = sync ? 500 + Int64(prng.below(4000)) : 60
         case .file(.commit): base = 1000 + Int64(prng.below(8000))
         case .file(.append(_, let bytes)): base = 20 + Int64(bytes.count / 500)
+        case .file(.writeLog(_, let bytes, let sync, _)):
+            base = 20 + Int64(bytes.count / 500) + (sync ? 500 + Int64(prng.below(4000)) : 0)
         case .file, .exit: base = 20
         }
         return base * slowness
@@ -79,6 +83,50 @@ struct SimDisk {
         case .remove(let name):
             visible[name] = nil
             durable[name] = nil
+        case .createFolder: break
+        case .rename(let from, let to, let ticket): return rename(from, to, ticket)
+        case .openLog, .writeLog, .closeLog: return carryOutLog(request)
+        }
+        return Done()
+    }
+
+    /// A rename is durable with its folder, but of the contents only what was synced.
+    private mutating func rename(_ from: String, _ to: String, _ ticket: UInt64) -> Done {
+        guard let contents = visible[from] else {
+            let reason = "No such file or directory"
+            return Done(
+                ticket: ticket,
+                failure: FileFailure(operation: "rename", path: from, reason: reason))
+        }
+        visible[to] = contents
+        durable[to] = durable[from]
+        visible[from] = nil
+        durable[from] = nil
+        for file in logs.keys where logs[file] == from { logs[file] = to }
+        return Done(ticket: ticket)
+    }
+
+    private mutating func carryOutLog(_ request: FileRequest) -> Done {
+        switch request {
+        case .openLog(let file, let name, let truncates, let ticket):
+            logs[file] = name
+            if truncates || visible[name] == nil {
+                visible[name] = []
+                durable[name] = []
+            }
+            return Done(ticket: ticket)
+        case .writeLog(let file, let bytes, let sync, let ticket):
+            guard let name = logs[file] else {
+                return Done(
+                    ticket: ticket,
+                    failure: FileFailure(operation: "log", path: "", reason: "closed"))
+            }
+            if isFull, !bytes.isEmpty { return full(name, ticket) }
+            _ = visible.update(name) { $0 += bytes }
+            if sync { durable[name] = visible[name] }
+            return Done(ticket: ticket)
+        case .closeLog(let file): logs[file] = nil
+        default: break
         }
         return Done()
     }
@@ -96,6 +144,7 @@ struct SimDisk {
     mutating func processEnded() {
         queue.removeAll()
         temporary.removeAll()
+        logs.removeAll()
     }
 
     /// The process is gone, and with it the requests that it had only queued. The request at the
@@ -114,9 +163,42 @@ struct SimDisk {
         processCrashed(&prng)
         for name in visible.keys {
             let kept = durable[name]
+            if let torn = torn(name, kept, &prng) {
+                visible[name] = torn
+                continue
+            }
             if visible[name] != kept, prng.chance(1, in: 2) { visible[name] = kept }
         }
         for (name, contents) in visible { durable[name] = contents }
+    }
+
+    /// A file that only grew: some of its unsynced end is there, perhaps as zeros.
+    private func torn(_ name: String, _ kept: [UInt8]?, _ prng: inout Prng) -> [UInt8]? {
+        guard let now = visible[name], let kept, now.count > kept.count,
+            now[..<kept.count].elementsEqual(kept)
+        else { return nil }
+        let length = kept.count + prng.below(now.count - kept.count + 1)
+        var left = Array(now[..<length])
+        if prng.chance(1, in: 3) {
+            let from = kept.count + prng.below(length - kept.count + 1)
+            for index in from..<length { left[index] = 0 }
+        }
+        return left
+    }
+
+    // MARK: For a start
+
+    mutating func cut(_ name: String, at offset: Int, keeping kept: String) {
+        guard let contents = visible[name] else { return }
+        visible[kept] = Array(contents[offset...])
+        durable[kept] = visible[kept]
+        visible[name] = Array(contents[..<offset])
+        durable[name] = visible[name]
+    }
+
+    mutating func put(_ name: String, _ contents: [UInt8]) {
+        visible[name] = contents
+        durable[name] = contents
     }
 
     mutating func lose(_ name: String) {

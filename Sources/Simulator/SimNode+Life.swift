@@ -35,7 +35,13 @@ extension Simulation {
 
     private func boot(_ owner: SimNode, _ node: NodePointer) throws(BootError) {
         try node.restoreCluster(nodesConf: owner.disk.visible[owner.settings.clusterConfigFile])
-        if let dump = owner.disk.visible[owner.settings.dbFilename] {
+        var loaded = LoadedLog()
+        var hasLog = false
+        if owner.settings.appendOnly {
+            var files = SimLogFiles(owner: owner)
+            (loaded, hasLog) = try node.loadLog(&files)
+        }
+        if !hasLog, let dump = owner.disk.visible[owner.settings.dbFilename] {
             node.beginLoad(totalBytes: Int64(dump.count))
             // The bytes stay put while the node reads them.
             var problem: BootError?
@@ -45,6 +51,7 @@ extension Simulation {
             if let problem { throw problem }
             try node.endLoad()
         }
+        node.startLog(loaded)
         node.start()
     }
 

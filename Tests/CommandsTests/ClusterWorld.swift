@@ -209,9 +209,11 @@ struct WorldShell: Shell {
 
     mutating func perform(_ request: FileRequest) {
         switch request {
-        case .replace(_, _, _, let ticket), .checkpoint(_, let ticket), .commit(_, _, let ticket):
+        case .replace(_, _, _, let ticket), .checkpoint(_, let ticket), .commit(_, _, let ticket),
+            .openLog(_, _, _, let ticket), .writeLog(_, _, _, let ticket),
+            .rename(_, _, let ticket):
             world.queue.append(.fileDone(index, ticket))
-        case .create, .append, .discard, .remove: break
+        case .create, .append, .discard, .remove, .closeLog, .createFolder: break
         }
     }
 

@@ -91,7 +91,9 @@ import Testing
 
     @Test func promisesAreNotIgnored() {
         #expect(reason("appendonly no") == nil)
-        #expect(reason("appendonly yes")?.contains("not supported by this version") == true)
+        #expect(reason("appendonly yes") == nil)
+        #expect(reason("appendfsync sometimes") != nil)
+        #expect(reason("appenddirname a/b") == "appenddirname can't be a path, just a dirname")
         #expect(reason("tls-port 7000")?.contains("not supported") == true)
         #expect(reason("aclfile users.acl")?.contains("not supported") == true)
         #expect(reason("user default on nopass ~* &* +@all") == nil)

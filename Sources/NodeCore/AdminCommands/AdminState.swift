@@ -33,6 +33,9 @@ public struct AdminState {
     /// The contents of a file in the node's folder (DEBUG RELOAD NOSAVE).
     public var readFile: ((String) -> [UInt8]?)?
 
+    /// Loads the append-only file again (DEBUG LOADAOF); what was wrong, or nil.
+    public var reloadLog: (() -> String?)?
+
     /// DEBUG DROP-CLUSTER-PACKET-FILTER and CLOSE-CLUSTER-LINK-ON-PACKET-DROP.
     var droppedPacketType: Int?
     var dropsCloseLinks = false

@@ -33,6 +33,7 @@ private func debug(_ call: Call) {
     }
     let known =
         debugProcess(call) || debugData(call) || debugContents(call) || debugLinks(call)
+        || debugLog(call)
         || debugReplies(call)
     if !known { refuseDebug(call) }
 }

@@ -84,6 +84,7 @@ extension NodePointer {
         facts.saves = persistence.savesStarted
         facts.loadedKeys = persistence.loadedKeys
         facts.expiredAtLoad = persistence.expiredAtLoad
+        facts.log = logFacts()
     }
 
     private var replicationLines: String {

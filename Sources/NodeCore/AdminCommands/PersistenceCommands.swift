@@ -66,6 +66,11 @@ private func backgroundSave(_ call: Call) {
             node.pointee.persistence.saveScheduled = true
             return call.reply.simple("Background saving scheduled")
         }
+        if node.pointee.log.rewrite != nil {
+            return call.reply.error(
+                "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE "
+                    + "SCHEDULE in order to schedule a BGSAVE whenever possible.")
+        }
         return call.reply.error("ERR Background save already in progress")
     }
     _ = node.startSave()

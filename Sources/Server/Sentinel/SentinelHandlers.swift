@@ -2,6 +2,7 @@
 // and write its answer. Shapes and texts of replies are the reference's.
 import Base
 import Engine
+import CLinux
 import Glibc
 import NodeCore
 import RESP

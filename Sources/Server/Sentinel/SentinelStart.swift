@@ -3,6 +3,7 @@
 // node's: another port, open to other hosts, and nothing is ever saved of data.
 import Base
 import Engine
+import CLinux
 import Glibc
 import NodeCore
 import Sentinel
