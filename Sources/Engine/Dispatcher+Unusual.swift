@@ -250,6 +250,7 @@ extension ExecutorPointer {
         }
         session.pointee.flags.remove(.executing)
         closeTransaction()
+        if pointee.feedsLog { session.pointee.lastLogPosition = pointee.log.pointee.end }
         pointee.frame.pointee = saved
     }
 

@@ -195,8 +195,10 @@ private struct NodeProcess: ~Copyable {
         do throws(BootFailure) {
             try prepare(loop, node)
         } catch {
+            // Why it ends is the last line: scripts look for it there.
+            let ending = end(loop, .exit(code: 1))
             for line in error.lines { loop.log(.warning, line) }
-            return end(loop, .exit(code: 1))
+            return ending
         }
         // What the node has to say about its start comes before the line that ends it.
         if loop.pointee.ending == nil { loop.turn(atMost: .zero) }

@@ -68,7 +68,7 @@ extension NodePointer {
 
     private func addPersistence(_ facts: inout InfoFacts) {
         let persistence = pointee.persistence
-        facts.isLoading = pointee.loader.isBlocking
+        facts.isLoading = pointee.loader.isBlocking || pointee.log.isStarting
         facts.isLoadingFromPrimary = pointee.loader.fresh != nil
         let loadSeconds = (instant - pointee.loader.started).count
         facts.loadStarted = WallTime(milliseconds: now.wall.milliseconds - loadSeconds)
