@@ -241,22 +241,28 @@ extension NodePointer {
             pointee.log.durable = Swift.max(
                 pointee.log.durable, rewrite.start, pointee.log.syncedAhead)
         }
-        removeHistory()
+        let cleansHistory = removeHistory()
         if pointee.log.needsBase {
             pointee.log.needsBase = false
             logRecovered()
         }
         log(.notice, "Background AOF rewrite finished successfully")
         startedLog()
+        if cleansHistory {
+            var ending = rewrite
+            ending.stage = .cleaning
+            pointee.log.rewrite = ending
+        }
         answerLogWaiters()
         updateAlerts()
     }
 
-    /// Removes what no manifest needs any more.
-    func removeHistory() {
+    /// Removes what no manifest needs any more; true when something was.
+    @discardableResult
+    func removeHistory() -> Bool {
         guard !settings.logKeepsHistory, !pointee.log.manifest.history.isEmpty,
             pointee.log.rewrite == nil, pointee.log.change == nil
-        else { return }
+        else { return false }
         for name in pointee.log.manifest.dropHistory() {
             log(.notice, "Removing the history file \(name) in the background")
             pointee.requests.files.append(.remove(name: logPath(name)))
@@ -265,12 +271,19 @@ extension NodePointer {
             .replace(
                 name: manifestPath, contents: pointee.log.manifest.contents, sync: true,
                 ticket: ticket(.log(.historyRemoved))))
+        return true
+    }
+
+    /// Whoever waits for the end of a rewrite finds its files alone.
+    func historyRemoved() {
+        if pointee.log.rewrite?.stage == .cleaning { pointee.log.rewrite = nil }
     }
 
     /// The rewrite came to nothing; the old files go on being the truth.
     func failRewrite(_ failure: FileFailure) {
         guard let rewrite = pointee.log.rewrite else { return }
         pointee.log.rewrite = nil
+        if rewrite.stage == .cleaning { return }
         if pointee.snapshot.rewrites(rewrite.number) { cancelSnapshot() }
         if rewrite.stage == .persisting { pointee.log.manifest.skipBase() }
         pointee.log.lastRewriteFailed = true

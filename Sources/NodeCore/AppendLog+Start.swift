@@ -123,7 +123,7 @@ extension NodePointer {
                 "Killing running AOF rewrite child: the walk for \(rewrite.baseName) is cancelled")
             failRewrite(FileFailure(operation: "rewrite", path: "", reason: "cancelled"))
             pointee.log.lastRewriteFailed = false
-            pointee.log.failedInARow -= 1
+            pointee.log.failedInARow = Swift.max(0, pointee.log.failedInARow - 1)
         }
         let stream = executor.pointee.log
         if logIsOn, let file = pointee.log.file {

@@ -53,6 +53,8 @@ struct AppendLog: ~Copyable {
             case renaming
             /// The manifest that names the base is written.
             case persisting
+            /// The manifest is written once more, without the files that are removed.
+            case cleaning
         }
         var stage = Stage.walking
         var number: UInt64
@@ -167,7 +169,7 @@ extension NodePointer {
             if pointee.snapshot.rewrites(number) { snapshotProgressed(bytes: bytes) }
         case .incrementRenamed(let number): incrementRenamed(number, failure)
         case .rewritePersisted(let number): rewritePersisted(number, failure)
-        case .historyRemoved: break
+        case .historyRemoved: historyRemoved()
         case .stopped(let end): logStopped(end, failure)
         }
     }
