@@ -15,10 +15,10 @@ public struct CallFrame {
     var firstKey: KeyRef?
     /// What to propagate: the arguments, nothing, or the executor's `rewrite` buffer.
     var propagation: PropagationForm = .arguments
-    /// How many commands `rewrite` holds.
-    var rewrites = 0
     /// Propagate although nothing was marked as changed.
     var forcePropagation = false
+    /// How many commands `rewrite` holds.
+    var rewrites: Int32 = 0
     /// Arguments, by their bits, that no observer may see.
     var redacted: UInt64 = 0
 

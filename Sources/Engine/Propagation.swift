@@ -27,7 +27,7 @@ extension ExecutorPointer {
             pointee.scratch.pointee.removeAll()
         case .rewritten:
             feed(
-                pointee.rewrite.pointee.bytes, commands: frame.pointee.rewrites, database,
+                pointee.rewrite.pointee.bytes, commands: Int(frame.pointee.rewrites), database,
                 toBacklog: toBacklog, toLog: toLog)
         }
         if _slowPath(toLog) {

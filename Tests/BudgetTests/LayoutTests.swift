@@ -21,7 +21,7 @@ import Testing
         // All but the histogram of times, which is written and not read, in one cache line.
         #expect(MemoryLayout<Command>.offset(of: \.times) ?? .max <= 64)
         #expect(MemoryLayout<ParsedCommand>.stride <= 64)
-        #expect(MemoryLayout<CallFrame>.stride <= 80)
+        #expect(MemoryLayout<CallFrame>.stride <= 88)
         #expect(MemoryLayout<ReplyWriter>.size <= 16)
         #expect(MemoryLayout<ParseResult>.size == 1)
     }
