@@ -295,6 +295,9 @@ class ErrorTextTests(WireTest):
             if name in LEFT_OUT or name not in known or "|" in name:
                 continue
             for count in range(7):
+                # WITHSCORE came with 7.2.
+                if name in ("zrank", "zrevrank") and count == 3:
+                    continue
                 commands.append([name] + ["x"] * count)
         self.compare(commands)
 

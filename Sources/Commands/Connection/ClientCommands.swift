@@ -165,8 +165,8 @@ extension Registry {
             "tracking", of: "client", since: "6.0.0", arity: -3, [.noScript, .loading, .stale],
             acl: [.connection],
             syntax: """
-            <status: ON|OFF> [REDIRECT client-id:integer] [PREFIX... prefix] [BCAST=BCAST] \
-            [OPTIN=OPTIN] [OPTOUT=OPTOUT] [NOLOOP=NOLOOP]
+            <status: ON|OFF> [REDIRECT client-id:integer] [PREFIX... prefix] [BCAST] \
+            [OPTIN] [OPTOUT] [NOLOOP]
             """,
             summary: "Enable or disable server assisted client side caching support",
             complexity: "O(1). Some options may introduce additional complexity."

@@ -46,7 +46,7 @@ extension Registry {
         command(
             "histogram", of: "latency", since: "7.0.0", arity: -2,
             [.admin, .noScript, .loading, .stale],
-            syntax: "[COMMAND:string]...",
+            syntax: "[command:string]...",
             summary: """
             Return the cumulative distribution of latencies of a subset of commands or all.
             """,
