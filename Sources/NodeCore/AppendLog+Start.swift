@@ -22,6 +22,7 @@ extension NodePointer {
         invariant(pointee.log.state == .off, "the log is started once")
         pointee.log.isReady = true
         pointee.log.manifest = loaded.manifest
+        pointee.log.wasLoaded = !loaded.manifest.isEmpty
         guard settings.appendOnly else { return }
         executor.pointee.feedsLog = true
         executor.pointee.log.pointee.notesTime = settings.logTimestamps

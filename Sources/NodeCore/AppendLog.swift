@@ -70,6 +70,8 @@ struct AppendLog: ~Copyable {
     var state = State.off
     /// The start is over: CONFIG SET may switch the log on and off.
     var isReady = false
+    /// This process came up from a log.
+    var wasLoaded = false
     var manifest = AOFManifest()
     /// The file that is written to; nil when there is none, or none yet.
     var file: UInt64?

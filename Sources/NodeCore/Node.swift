@@ -242,8 +242,9 @@ extension NodePointer {
         pointee.persistence.lastSaveAt = now.wall
         pointee.cron.begin(at: instant)
         if pointee.cluster != nil {
+            // A log without a key says that there is none; nothing on the disk says nothing.
             pointee.clusterFacts.startedEmpty =
-                executor.pointee.keyspace.count(database: 0) == 0
+                executor.pointee.keyspace.count(database: 0) == 0 && !pointee.log.wasLoaded
             pointee.clusterFacts.startOffset = pointee.history.offset
             refreshClusterFacts(force: true)
             stepCluster(.dataLoaded(slotsWithKeys: slotsWithKeys()))
