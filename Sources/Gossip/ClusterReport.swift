@@ -219,7 +219,7 @@ extension ClusterState {
                 out.append(
                     LinkReport(
                         link: link, direction: link.isOutgoing ? "to" : "from",
-                        node: nodes[handle].id, createTime: wallMilliseconds(state.created),
+                        node: nodes[handle].id, createTime: state.createdAt.milliseconds,
                         isOpen: state.isOpen))
             }
         }

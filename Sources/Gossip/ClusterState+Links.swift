@@ -7,6 +7,8 @@ import HashSlots
 struct LinkState: Sendable {
     var node: NodeHandle?
     let created: Instant
+    /// The same on the wall clock, for reports: it must not move with that clock.
+    let createdAt: WallTime
     var isOpen: Bool
     var peerAddress = ""
     var localAddress = ""
@@ -27,7 +29,8 @@ extension ClusterState {
         invariant(nodes[node].link == nil, "a node has one outgoing link")
         let link = LinkID(raw: nextLink)
         nextLink += 2
-        links[link] = LinkState(node: node, created: now.instant, isOpen: false)
+        links[link] = LinkState(
+            node: node, created: now.instant, createdAt: now.wall, isOpen: false)
         nodes[node].link = link
         output.connect.append(
             ConnectRequest(link: link, host: nodes[node].ip, port: nodes[node].busPort))
@@ -50,7 +53,8 @@ extension ClusterState {
     mutating func linkAccepted(_ link: LinkID, _ peer: String, _ local: String) {
         invariant(!link.isOutgoing, "an accepted link has an even number")
         invariant(!links.contains(link), "a link number must not be used twice")
-        var state = LinkState(node: nil, created: now.instant, isOpen: true)
+        var state = LinkState(
+            node: nil, created: now.instant, createdAt: now.wall, isOpen: true)
         state.peerAddress = peer
         state.localAddress = local
         links[link] = state
