@@ -36,10 +36,13 @@ extension ExecutorPointer {
         dropRewrite(frame)
     }
 
-    /// What came from our primary goes into the log as it came; what is replayed never again.
+    /// What came from our primary goes into the log as it came; what is replayed never again. A
+    /// message is for the replicas alone: nobody is to hear it after a restart.
     @inline(__always)
     private func feedsLog(_ frame: UnsafeMutablePointer<CallFrame>) -> Bool {
-        guard _slowPath(pointee.feedsLog), let session = frame.pointee.session else { return false }
+        guard _slowPath(pointee.feedsLog), let session = frame.pointee.session,
+            let command = frame.pointee.command, !command.pointee.flags.contains(.pubsub)
+        else { return false }
         return !session.pointee.flags.contains(.fromPrimary)
     }
 
