@@ -118,7 +118,14 @@ def run_module(module, pattern, limit, tally):
     command = [sys.executable, os.path.abspath(__file__), "--worker", module]
     if pattern:
         command += ["--filter", pattern]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    # Each test file has ports of its own, see `own_ports`.
+    names = modules()
+    share = 10000 // len(names)
+    first = 11000 + names.index(module) * share
+    environment = dict(os.environ, MARTLET_PORTS="%d-%d" % (first, first + share - 1))
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    )
     timer = threading.Timer(limit, process.kill)
     timer.start()
     other = []
