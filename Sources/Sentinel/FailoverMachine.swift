@@ -11,6 +11,7 @@ extension SentinelState {
         guard !tilt.isOn else { return }
         checkSubjectivelyDown(id)
         checkObjectivelyDown(id)
+        if cluster(of: id) != nil { return askOthers(id, isForced: false) }
         let isStarted = startFailoverIfNeeded(id)
         if isStarted { askOthers(id, isForced: true) }
         var before = FailoverStep.none

@@ -193,6 +193,8 @@ extension SentinelState {
         }
         let primary = self[id].owner
         adopt(epoch: hello.currentEpoch, about: primary)
+        // Where a shard's primary is, the cluster knows.
+        if cluster(of: primary) != nil { return }
         let monitored = self[primary: primary]
         let address = self[primary].address
         let isSameAddress =

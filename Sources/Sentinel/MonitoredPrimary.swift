@@ -31,6 +31,8 @@ public enum FailoverStep: Int, Sendable, Comparable {
 struct MonitoredPrimary: Sendable {
     let id: InstanceID
     let name: String
+    /// The monitored cluster that this is a shard of; it fails over by itself.
+    var cluster: String?
     var replicas: [InstanceID] = []
     var sentinels: [InstanceID] = []
 

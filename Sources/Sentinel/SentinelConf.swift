@@ -102,6 +102,15 @@ public enum SentinelConf {
 
 // MARK: Writing
 
+extension SentinelConf.Line {
+    /// A line about the primary or cluster `subject`.
+    static func about(_ subject: String, _ name: String, _ words: [String]) -> Self {
+        let all = [subject] + words
+        let text = (["sentinel", name] + all.map(SentinelConf.quoted)).joined(separator: " ")
+        return Self(option: "sentinel \(name)", text: text)
+    }
+}
+
 extension SentinelState {
     /// The state as lines, in the reference's order.
     var configurationLines: [SentinelConf.Line] {
@@ -114,7 +123,8 @@ extension SentinelState {
         if !settings.deniesScriptChanges { add("deny-scripts-reconfig", "no") }
         if settings.resolveHostnames { add("resolve-hostnames", "yes") }
         if settings.announceHostnames { add("announce-hostnames", "yes") }
-        for (_, id) in byName { lines += primaryLines(id) }
+        for (_, id) in byName where cluster(of: id) == nil { lines += primaryLines(id) }
+        for cluster in clusters.values { lines += clusterLines(cluster) }
         add("current-epoch", "\(currentEpoch)")
         if !settings.announceIP.isEmpty { add("announce-ip", settings.announceIP) }
         if settings.announcePort != 0 { add("announce-port", "\(settings.announcePort)") }
@@ -127,12 +137,33 @@ extension SentinelState {
         var lines: [SentinelConf.Line] = []
         let primary = self[primary: id]
         func add(_ name: String, _ words: String...) {
-            let all = [primary.name] + words
-            let text = (["sentinel", name] + all.map(SentinelConf.quoted)).joined(separator: " ")
-            lines.append(SentinelConf.Line(option: "sentinel \(name)", text: text))
+            lines.append(.about(primary.name, name, words))
         }
         let address = currentAddress(id)
         add("monitor", announced(address), "\(address.port)", "\(primary.quorum)")
+        lines += optionLines(of: primary)
+        add("config-epoch", "\(primary.configEpoch)")
+        add("leader-epoch", "\(primary.leaderEpoch)")
+        for replica in primary.replicas {
+            // The promoted one is written as the primary, the old primary in its place.
+            let own = self[replica].address
+            let shown = own.isSame(as: address) ? self[id].address : own
+            add("known-replica", announced(shown), "\(shown.port)")
+        }
+        for sentinel in primary.sentinels {
+            let record = self[sentinel]
+            add("known-sentinel", announced(record.address), "\(record.address.port)", record.name)
+        }
+        lines += renameLines(of: primary)
+        return lines
+    }
+
+    /// What is configured of a primary, as far as it is not the default.
+    func optionLines(of primary: MonitoredPrimary) -> [SentinelConf.Line] {
+        var lines: [SentinelConf.Line] = []
+        func add(_ name: String, _ value: String) {
+            lines.append(.about(primary.name, name, [value]))
+        }
         let defaults = SentinelTimes()
         if primary.downAfter != defaults.defaultDownAfter {
             add("down-after-milliseconds", "\(primary.downAfter.count)")
@@ -148,22 +179,13 @@ extension SentinelState {
         if primary.rebootDownAfter != .zero {
             add("master-reboot-down-after-period", "\(primary.rebootDownAfter.count)")
         }
-        add("config-epoch", "\(primary.configEpoch)")
-        add("leader-epoch", "\(primary.leaderEpoch)")
-        for replica in primary.replicas {
-            // The promoted one is written as the primary, the old primary in its place.
-            let own = self[replica].address
-            let shown = own.isSame(as: address) ? self[id].address : own
-            add("known-replica", announced(shown), "\(shown.port)")
-        }
-        for sentinel in primary.sentinels {
-            let record = self[sentinel]
-            add("known-sentinel", announced(record.address), "\(record.address.port)", record.name)
-        }
-        for (_, command) in primary.renamedCommands {
-            add("rename-command", command.from, command.to)
-        }
         return lines
+    }
+
+    func renameLines(of primary: MonitoredPrimary) -> [SentinelConf.Line] {
+        primary.renamedCommands.values.map { command in
+            .about(primary.name, "rename-command", [command.from, command.to])
+        }
     }
 }
 
@@ -194,7 +216,8 @@ extension SentinelState {
         var state = SentinelState(myID: id, seed: seed, now: now)
         func rank(_ directive: SentinelConf.Directive) -> Int {
             let name = directive.words.first?.lowercased() ?? ""
-            return globals.contains(name) ? 0 : name == "monitor" ? 1 : 2
+            if globals.contains(name) { return 0 }
+            return name == "monitor" || name == "monitor-cluster" ? 1 : 2
         }
         for wanted in 0...2 {
             for directive in directives where rank(directive) == wanted {
@@ -231,8 +254,16 @@ extension SentinelState {
                     words[1], words[2], Int(words[3]) ?? -1, quorum: quorum)
             }
         }
+        if name == "monitor-cluster" { return configureCluster(words, resolve) }
         guard Self.memberArity[name]?.contains(words.count) ?? false else {
             return "Unrecognized sentinel configuration statement."
+        }
+        if var template = clusters[words[1]]?.template {
+            if let problem = configureClusterState(words) { return problem.text }
+            let values = Array(words.dropFirst(2))
+            let problem = Self.configureMember(&template, name, values, isExecutable)
+            configureCluster(words[1], like: template)
+            return problem
         }
         guard let primary = byName[words[1]] else { return "No such master with specified name." }
         switch name {
@@ -250,7 +281,12 @@ extension SentinelState {
                     of: primary, words[4], words[2], Int(words[3]) ?? -1)
             }
         default:
-            return configureMember(primary, name, Array(words.dropFirst(2)), isExecutable)
+            let values = Array(words.dropFirst(2))
+            var monitored = self[primary: primary]
+            let problem = Self.configureMember(&monitored, name, values, isExecutable)
+            self[primary: primary] = monitored
+            currentEpoch = max(currentEpoch, max(monitored.configEpoch, monitored.leaderEpoch))
+            return problem
         }
     }
 
@@ -261,11 +297,11 @@ extension SentinelState {
             "notification-script": 3...3, "client-reconfig-script": 3...3, "auth-pass": 3...3,
             "auth-user": 3...3, "config-epoch": 3...3, "leader-epoch": 3...3,
             "known-slave": 4...4, "known-replica": 4...4, "known-sentinel": 4...5,
-            "rename-command": 4...4, "master-reboot-down-after-period": 3...3,
+            "known-cluster-node": 4...4, "rename-command": 4...4, "master-reboot-down-after-period": 3...3,
         ]
     }
 
-    private mutating func learn(_ host: String, _ resolve: (String) -> String?) {
+    mutating func learn(_ host: String, _ resolve: (String) -> String?) {
         guard settings.resolveHostnames, IPAddress.normalized(host) == nil,
             let ip = resolve(host).flatMap(IPAddress.normalized)
         else { return }
@@ -327,8 +363,8 @@ extension SentinelState {
         return epoch
     }
 
-    private mutating func configureMember(
-        _ id: InstanceID, _ name: String, _ values: [String], _ isExecutable: (String) -> Bool
+    private static func configureMember(
+        _ primary: inout MonitoredPrimary, _ name: String, _ values: [String], _ isExecutable: (String) -> Bool
     ) -> String? {
         switch name {
         case "down-after-milliseconds", "failover-timeout":
@@ -337,40 +373,39 @@ extension SentinelState {
             }
             let path: WritableKeyPath<MonitoredPrimary, Milliseconds> =
                 name == "failover-timeout" ? \.failoverTimeout : \.downAfter
-            self[primary: id][keyPath: path] = Milliseconds(Int64(time))
+            primary[keyPath: path] = Milliseconds(Int64(time))
         case "master-reboot-down-after-period":
             guard let time = Int32(values[0]), time >= 0 else { return "negative time parameter." }
-            self[primary: id].rebootDownAfter = Milliseconds(Int64(time))
+            primary.rebootDownAfter = Milliseconds(Int64(time))
         case "parallel-syncs":
             guard let count = Int32(values[0]), count >= 0 else {
                 return "Invalid number for parallel-syncs."
             }
-            self[primary: id].parallelSyncs = Int(count)
+            primary.parallelSyncs = Int(count)
         case "notification-script":
             guard isExecutable(values[0]) else {
                 return "Notification script seems non existing or non executable."
             }
-            self[primary: id].notificationScript = values[0]
+            primary.notificationScript = values[0]
         case "client-reconfig-script":
             guard isExecutable(values[0]) else {
                 return "Client reconfiguration script seems non existing or non executable."
             }
-            self[primary: id].clientReconfigScript = values[0]
-        case "auth-pass": self[primary: id].authPassword = values[0]
-        case "auth-user": self[primary: id].authUser = values[0]
+            primary.clientReconfigScript = values[0]
+        case "auth-pass": primary.authPassword = values[0]
+        case "auth-user": primary.authUser = values[0]
         case "config-epoch", "leader-epoch":
-            guard let epoch = Self.epoch(values[0]) else { return "Invalid epoch." }
+            guard let epoch = epoch(values[0]) else { return "Invalid epoch." }
             let path: WritableKeyPath<MonitoredPrimary, UInt64> =
                 name == "config-epoch" ? \.configEpoch : \.leaderEpoch
-            self[primary: id][keyPath: path] = epoch
-            currentEpoch = max(currentEpoch, epoch)
+            primary[keyPath: path] = epoch
         case "rename-command":
             let key = values[0].lowercased()
-            if self[primary: id].renamedCommands.contains(key) {
+            if primary.renamedCommands.contains(key) {
                 return "Same command renamed multiple times with rename-command."
             }
-            self[primary: id].renamedCommands[key] = RenamedCommand(from: values[0], to: values[1])
-        default: unreachable("the arity table names every directive")
+            primary.renamedCommands[key] = RenamedCommand(from: values[0], to: values[1])
+        default: return "Unrecognized sentinel configuration statement."
         }
         return nil
     }

@@ -12,11 +12,20 @@ public struct ConnectionID: Hashable, Comparable, Sendable {
     public static func < (a: ConnectionID, b: ConnectionID) -> Bool { a.raw < b.raw }
 }
 
+/// How a connection ended.
+public enum ConnectionEnd: Sendable, Equatable {
+    /// Nobody listens there: the process is not running.
+    case refused
+    /// It stood, and the other side's kernel ended it.
+    case broken
+    case lost
+}
+
 public enum SentinelInput: Sendable {
     /// Time passed: ten times a second or more.
     case tick
     case opened(ConnectionID, localAddress: String)
-    case closed(ConnectionID)
+    case closed(ConnectionID, ConnectionEnd = .lost)
     case received(ConnectionID, [UInt8])
     /// sentinel.conf of this version is durable.
     case stateSynced(version: UInt64)
@@ -32,6 +41,7 @@ public enum SentinelInput: Sendable {
 /// What clients ask for that changes something, checked for form already.
 public enum SentinelCommand: Sendable, Equatable {
     case monitor(name: String, host: String, port: Int, quorum: Int)
+    case monitorCluster(name: String, host: String, port: Int, quorum: Int)
     case remove(String)
     case reset(names: [String])
     case failover(String)

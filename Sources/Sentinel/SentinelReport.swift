@@ -104,7 +104,7 @@ extension SentinelState {
             add("role-reported-time", age(record.roleReportedAt))
         }
         switch record.kind {
-        case .primary: fields += primaryOnly(id)
+        case .primary: fields += primaryOnly(id) + shardOnly(id)
         case .replica: fields += replicaOnly(record)
         case .sentinel:
             add("last-hello-message", age(record.lastHello))
@@ -148,6 +148,19 @@ extension SentinelState {
             fields.append(SentinelField(name: "client-reconfig-script", value: script))
         }
         return fields
+    }
+
+    /// What a shard of a monitored cluster has beyond other primaries.
+    private func shardOnly(_ id: InstanceID) -> [SentinelField] {
+        guard let name = cluster(of: id), let cluster = clusters[name],
+            let slot = cluster.shards.first(where: { $0.1 == id })?.0,
+            let shard = cluster.topology.shards.first(where: { $0.firstSlot == slot })
+        else { return [] }
+        return [
+            SentinelField(name: "cluster", value: name),
+            SentinelField(name: "cluster-node-id", value: shard.primary),
+            SentinelField(name: "cluster-slots", value: "\(shard.slots)"),
+        ]
     }
 
     private func replicaOnly(_ record: InstanceRecord) -> [SentinelField] {

@@ -6,7 +6,13 @@ extension SentinelState {
         switch command {
         case .monitor(let name, let host, let port, let quorum):
             return monitor(name, host, port, quorum)
+        case .monitorCluster(let name, let host, let port, let quorum):
+            return monitorCluster(name, host, port, quorum)
         case .remove(let name):
+            if clusters.contains(name) { return forgetCluster(name) }
+            if let id = byName[name], let cluster = cluster(of: id) {
+                return .error("ERR \(name) belongs to the monitored cluster \(cluster)")
+            }
             guard let id = byName[name] else { return Self.unknownName }
             event(.warning, "-monitor", id)
             removePrimary(id)
@@ -46,6 +52,7 @@ extension SentinelState {
     public mutating func announceStart(at now: Now, into effects: inout SentinelEffects) {
         self.now = now
         note(.warning, "Sentinel ID is \(myID)")
+        for name in clusters.keys { announceCluster(name) }
         for (_, id) in byName {
             event(.warning, "+monitor", id, " quorum \(self[primary: id].quorum)")
         }
@@ -82,6 +89,7 @@ extension SentinelState {
 
     private mutating func failover(_ name: String) -> SentinelReply {
         guard let id = byName[name] else { return Self.unknownName }
+        if cluster(of: id) != nil { return failOverShard(id) }
         if self[id].flags.contains(.failoverInProgress) {
             return .error("INPROG Failover already in progress")
         }
@@ -134,7 +142,10 @@ extension SentinelState {
     private mutating func set(
         _ name: String, _ words: [String], _ executable: Set<String>
     ) -> SentinelReply {
-        guard let id = byName[name] else { return Self.unknownName }
+        if let id = byName[name], let cluster = cluster(of: id) {
+            return .error("ERR \(name) belongs to the monitored cluster \(cluster): set it there")
+        }
+        guard byName.contains(name) || clusters.contains(name) else { return Self.unknownName }
         var changes = 0
         var position = 0
         var failure: String?
@@ -148,10 +159,15 @@ extension SentinelState {
                     "ERR Unknown option or number of arguments for SENTINEL SET '\(option)'"
                 break
             }
-            failure = set(id, option, lowered, values, executable)
+            failure = set(name, option, lowered, values, executable)
             guard failure == nil else { break }
             let shown = lowered == "auth-pass" ? ["******"] : values
-            event(.warning, "+set", id, " \(option) \(shown.joined(separator: " "))")
+            let text = " \(option) \(shown.joined(separator: " "))"
+            if let id = byName[name] {
+                event(.warning, "+set", id, text)
+            } else {
+                plainEvent(.warning, "+set", "cluster \(name)" + text)
+            }
             position += 1 + wanted
             changes += 1
         }
@@ -167,10 +183,35 @@ extension SentinelState {
         ]
     }
 
-    /// One option; the error line, or nil.
+    /// One option of a primary, or of all shards of a cluster; the error line, or nil.
     private mutating func set(
-        _ id: InstanceID, _ option: String, _ lowered: String, _ values: [String],
+        _ name: String, _ option: String, _ lowered: String, _ values: [String],
         _ executable: Set<String>
+    ) -> String? {
+        guard var primary = byName[name].map({ self[primary: $0] }) ?? clusters[name]?.template
+        else { return nil }
+        let problem = set(&primary, option, lowered, values, executable)
+        guard problem == nil else { return problem }
+        let changesLogin = lowered.hasPrefix("auth")
+        if let id = byName[name] {
+            self[primary: id] = primary
+            if changesLogin { dropInstanceConnections(id) }
+        } else {
+            configureCluster(name, like: primary)
+            if changesLogin { dropClusterConnections(name) }
+        }
+        return nil
+    }
+
+    private mutating func dropClusterConnections(_ name: String) {
+        guard let cluster = clusters[name] else { return }
+        for id in cluster.shards.values { dropInstanceConnections(id) }
+        for key in cluster.peers.keys { closePeer(PeerKey(cluster: name, peer: key)) }
+    }
+
+    private func set(
+        _ primary: inout MonitoredPrimary, _ option: String, _ lowered: String,
+        _ values: [String], _ executable: Set<String>
     ) -> String? {
         let value = values[0]
         func invalid(_ value: String) -> String {
@@ -178,43 +219,43 @@ extension SentinelState {
         }
         switch lowered {
         case "notification-script", "client-reconfig-script":
-            return setScript(id, lowered, value, executable)
+            return setScript(&primary, lowered, value, executable)
         case "auth-pass":
-            self[primary: id].authPassword = value.isEmpty ? nil : value
-            dropInstanceConnections(id)
+            primary.authPassword = value.isEmpty ? nil : value
         case "auth-user":
-            self[primary: id].authUser = value.isEmpty ? nil : value
-            dropInstanceConnections(id)
+            primary.authUser = value.isEmpty ? nil : value
         case "rename-command":
             guard !value.isEmpty, !values[1].isEmpty else {
                 return invalid(values[1].isEmpty ? values[1] : value)
             }
             let key = value.lowercased()
-            self[primary: id].renamedCommands[key] =
+            primary.renamedCommands[key] =
                 key == values[1].lowercased() ? nil : RenamedCommand(from: value, to: values[1])
         default:
             let least = lowered == "master-reboot-down-after-period" ? 0 : 1
             guard let number = Int(value), number >= least, number <= Int32.max else {
                 return invalid(value)
             }
-            setNumber(id, lowered, number)
+            setNumber(&primary, lowered, number)
         }
         return nil
     }
 
-    private mutating func setNumber(_ id: InstanceID, _ option: String, _ number: Int) {
+    private func setNumber(
+        _ primary: inout MonitoredPrimary, _ option: String, _ number: Int
+    ) {
         let time = Milliseconds(Int64(number))
         switch option {
-        case "down-after-milliseconds": self[primary: id].downAfter = time
-        case "failover-timeout": self[primary: id].failoverTimeout = time
-        case "parallel-syncs": self[primary: id].parallelSyncs = number
-        case "quorum": self[primary: id].quorum = number
-        default: self[primary: id].rebootDownAfter = time
+        case "down-after-milliseconds": primary.downAfter = time
+        case "failover-timeout": primary.failoverTimeout = time
+        case "parallel-syncs": primary.parallelSyncs = number
+        case "quorum": primary.quorum = number
+        default: primary.rebootDownAfter = time
         }
     }
 
-    private mutating func setScript(
-        _ id: InstanceID, _ option: String, _ path: String, _ executable: Set<String>
+    private func setScript(
+        _ primary: inout MonitoredPrimary, _ option: String, _ path: String, _ executable: Set<String>
     ) -> String? {
         if settings.deniesScriptChanges {
             return "ERR Reconfiguration of scripts path is denied for security reasons. Check the "
@@ -227,7 +268,7 @@ extension SentinelState {
         }
         let field: WritableKeyPath<MonitoredPrimary, String?> =
             isNotification ? \.notificationScript : \.clientReconfigScript
-        self[primary: id][keyPath: field] = path.isEmpty ? nil : path
+        primary[keyPath: field] = path.isEmpty ? nil : path
         return nil
     }
 

@@ -7,11 +7,12 @@ extension SentinelState {
         let info = InfoReply(text)
         self[id].info = text
         noteProcess(id, info.runID)
-        if self[id].kind == .primary { addReplicas(id, info) }
+        let isShard = cluster(of: self[id].owner) != nil
+        if self[id].kind == .primary, !isShard { addReplicas(id, info) }
         noteReplication(id, info)
         self[id].infoReceived = instant
         noteRole(id, info.role)
-        guard !tilt.isOn, let role = info.role, self[id].kind == .replica else { return }
+        guard !tilt.isOn, !isShard, let role = info.role, self[id].kind == .replica else { return }
         if role == .primary { replicaIsPrimary(id) } else { replicaFollows(id) }
     }
 

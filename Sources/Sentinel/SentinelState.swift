@@ -19,6 +19,9 @@ public struct SentinelState: Sendable {
     var byName = SortedTable<String, InstanceID>()
     var links = SortedTable<LinkNumber, InstanceLink>()
     var connections = SortedTable<ConnectionID, Connection>()
+    /// Monitored clusters by name, and the connections to their nodes.
+    var clusters = SortedTable<String, MonitoredCluster>()
+    var peerConnections = SortedTable<ConnectionID, PeerKey>()
     /// Host names in lower case and their last good address.
     var names = SortedTable<String, String>()
     private var nextInstance = 1
@@ -69,9 +72,17 @@ public struct SentinelState: Sendable {
     private mutating func handle(_ input: SentinelInput) {
         switch input {
         case .tick: tick()
-        case .opened(let connection, let local): opened(connection, local)
-        case .closed(let connection): closed(connection)
-        case .received(let connection, let bytes): received(connection, bytes)
+        case .opened(let connection, let local):
+            if let peer = peerConnections[connection] { return peerOpened(peer) }
+            opened(connection, local)
+        case .closed(let connection, _):
+            if let peer = peerConnections[connection] { return peerClosed(connection, peer) }
+            closed(connection)
+        case .received(let connection, let bytes):
+            if let peer = peerConnections[connection] {
+                return peerReceived(connection, peer, bytes)
+            }
+            received(connection, bytes)
         case .stateSynced(let version): synced(version)
         case .resolved(let name, let ip): resolved(name, to: ip)
         case .command(let command): output.reply = run(command)
@@ -85,6 +96,7 @@ public struct SentinelState: Sendable {
     private mutating func tick() {
         noteTilt()
         endTiltIfDue()
+        tickClusters()
         for primary in primaries.keys {
             monitor(primary)
             for id in self[primary: primary].replicas + self[primary: primary].sentinels {

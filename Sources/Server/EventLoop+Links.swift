@@ -236,7 +236,7 @@ extension EventLoopPointer {
         pointee.reports = []
         for report in reports {
             if let sentinel = pointee.sentinel {
-                sentinel.linkClosed(report.link)
+                sentinel.linkClosed(report.link, report.failure)
             } else {
                 pointee.node.linkClosed(report.link, report.failure)
             }

@@ -105,6 +105,14 @@ extension Registry {
             complexity: "O(1)"
         ) { SentinelHandlers.monitor(Call($0)) }
 
+        // Ours: the reference has no such command.
+        command(
+            "monitor-cluster", of: "sentinel", since: "7.2.0", arity: 6, [.admin, .sentinelOnly],
+            syntax: "name ip port:integer quorum:integer",
+            summary: "Start monitoring the shards of a cluster",
+            complexity: "O(1)"
+        ) { SentinelHandlers.monitorCluster(Call($0)) }
+
         command(
             "myid", of: "sentinel", since: "6.2.0", arity: 2, [.admin, .sentinelOnly],
             summary: "Get the Sentinel instance ID",

@@ -155,7 +155,15 @@ extension SentinelDriverPointer {
         step(.received(ConnectionID(raw: link.raw), bytes.array))
     }
 
-    func linkClosed(_ link: LinkID) { step(.closed(ConnectionID(raw: link.raw))) }
+    func linkClosed(_ link: LinkID, _ why: LinkFailure) {
+        let end: ConnectionEnd =
+            switch why {
+            case .refused: .refused
+            case .reset, .closedByPeer: .broken
+            case .timedOut, .unreachable, .outputLimit, .local: .lost
+            }
+        step(.closed(ConnectionID(raw: link.raw), end))
+    }
 
     // MARK: Names
 

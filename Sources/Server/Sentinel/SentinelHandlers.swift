@@ -186,6 +186,20 @@ enum SentinelHandlers {
     static func remove(_ call: Call) { run(call, .remove(call[2].string)) }
 
     static func monitor(_ call: Call) {
+        monitor(call) { name, host, port, quorum in
+            .monitor(name: name, host: host, port: port, quorum: quorum)
+        }
+    }
+
+    static func monitorCluster(_ call: Call) {
+        monitor(call) { name, host, port, quorum in
+            .monitorCluster(name: name, host: host, port: port, quorum: quorum)
+        }
+    }
+
+    private static func monitor(
+        _ call: Call, _ command: (String, String, Int, Int) -> SentinelCommand
+    ) {
         guard let quorum = call[5].decimal else { return call.reply.error("ERR Invalid quorum") }
         guard let port = call[4].decimal else { return call.reply.error("ERR Invalid port") }
         let driver = SentinelDriverPointer.of(call)
@@ -199,9 +213,8 @@ enum SentinelHandlers {
         }
         run(
             call,
-            .monitor(
-                name: call[2].string, host: host, port: Int(port),
-                quorum: Int(clamping: min(quorum, Int64(Int32.max)))))
+            command(
+                call[2].string, host, Int(port), Int(clamping: min(quorum, Int64(Int32.max)))))
     }
 
     static func set(_ call: Call) {
@@ -334,6 +347,8 @@ enum SentinelHandlers {
             Show the state of all monitored primaries.
         MONITOR <name> <ip> <port> <quorum>
             Start to monitor a primary.
+        MONITOR-CLUSTER <name> <ip> <port> <quorum>
+            Start to monitor the shards of a cluster, from any of its nodes.
         MYID
             Return the ID of this sentinel.
         PENDING-SCRIPTS

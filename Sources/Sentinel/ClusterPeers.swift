@@ -1,0 +1,167 @@
+// The connections to the nodes of a cluster: made and made again, what is asked of each node and
+// when. A node is asked for its view of the cluster once a second, less often when there are many.
+import Base
+
+extension SentinelState {
+    private static var reconnectPeriod: Milliseconds { Milliseconds(100) }
+
+    mutating func tickClusters() {
+        for name in clusters.keys {
+            addSeed(name)
+            for key in clusters[name]?.peers.keys ?? [] {
+                let peer = PeerKey(cluster: name, peer: key)
+                connectPeerIfDue(peer)
+                askViewIfDue(peer)
+            }
+        }
+    }
+
+    subscript(peer key: PeerKey) -> ClusterPeer? { clusters[key.cluster]?.peers[key.peer] }
+
+    mutating func update(_ key: PeerKey, _ body: (inout ClusterPeer) -> Void) {
+        clusters.update(key.cluster) { cluster in
+            _ = cluster.peers.update(key.peer) { body(&$0) }
+        }
+    }
+
+    /// The configured address is tried as long as none of the known nodes is connected.
+    private mutating func addSeed(_ name: String) {
+        guard let cluster = clusters[name], !cluster.peers.values.contains(where: \.isOpen) else {
+            return
+        }
+        if settings.resolveHostnames, cluster.seed.isName {
+            let known = names[cluster.seed.hostname.lowercased()] ?? ""
+            clusters.update(name) { $0.seed.ip = known }
+            if known.isEmpty { return askForName(cluster.seed.hostname) }
+        }
+        guard let seed = clusters[name]?.seed, !seed.ip.isEmpty else { return }
+        let key = Self.text(seed.ip, seed.port)
+        if cluster.peers.contains(key) { return }
+        let peer = ClusterPeer(address: seed, now: instant)
+        clusters.update(name) { $0.peers[key] = peer }
+    }
+
+    // MARK: Connecting
+
+    private mutating func connectPeerIfDue(_ key: PeerKey) {
+        guard let peer = self[peer: key], peer.connection == nil, instant >= peer.nextAttempt
+        else { return }
+        let connection = ConnectionID(raw: nextConnection)
+        nextConnection += 1
+        peerConnections[connection] = key
+        output.connect.append(
+            SentinelConnect(
+                connection: connection, host: peer.address.ip, port: peer.address.port))
+        update(key) { peer in
+            peer.connection = connection
+            peer.isOpen = false
+            peer.nodeID = nil
+            peer.stream = ReplyStream()
+            peer.awaited = []
+            peer.viewAsked = nil
+        }
+    }
+
+    mutating func peerOpened(_ key: PeerKey) {
+        update(key) { peer in
+            peer.isOpen = true
+            peer.attempts = 0
+        }
+        guard let template = clusters[key.cluster]?.template else { return }
+        if let password = template.authPassword {
+            tell(key, .discard, ["AUTH"] + (template.authUser.map { [$0] } ?? []) + [password])
+        }
+        tell(key, .discard, ["CLIENT", "SETNAME", "sentinel-\(myID.prefix(8))-cluster"])
+        tell(key, .identity, ["CLUSTER", "MYID"])
+        askViewIfDue(key)
+    }
+
+    mutating func peerClosed(_ connection: ConnectionID, _ key: PeerKey) {
+        peerConnections[connection] = nil
+        guard self[peer: key]?.connection == connection else { return }
+        let now = instant
+        update(key) { peer in
+            peer.connection = nil
+            peer.isOpen = false
+            peer.attempts += 1
+            // Quick at first, then once a second: a node that is gone for good costs little.
+            let pace = Self.reconnectPeriod * Int64(min(10, 1 + peer.attempts / 10))
+            peer.nextAttempt = now + pace
+        }
+        followCluster(key.cluster)
+    }
+
+    /// Ends a connection from this side.
+    mutating func closePeer(_ key: PeerKey) {
+        guard let connection = self[peer: key]?.connection else { return }
+        output.close.append(connection)
+        peerClosed(connection, key)
+    }
+
+    // MARK: Asking
+
+    mutating func tell(_ key: PeerKey, _ purpose: ClusterPurpose, _ words: [String]) {
+        guard let peer = self[peer: key], let connection = peer.connection, peer.isOpen else {
+            return
+        }
+        let renamed = clusters[key.cluster]?.template.renamedCommands[words[0].lowercased()]?.to
+        let sent = [renamed ?? words[0]] + words.dropFirst()
+        update(key) { $0.awaited.append(purpose) }
+        output.send.append(SentinelSend(connection: connection, bytes: Request.encode(sent)))
+    }
+
+    private mutating func askViewIfDue(_ key: PeerKey) {
+        guard let peer = self[peer: key], peer.isOpen, !peer.awaited.contains(.nodes) else {
+            return
+        }
+        let period = Milliseconds(max(1000, 50 * Int64(clusters[key.cluster]?.peers.count ?? 0)))
+        if let asked = peer.viewAsked, instant - asked < period { return }
+        askView(key)
+    }
+
+    mutating func askView(_ key: PeerKey) {
+        let now = instant
+        update(key) { $0.viewAsked = now }
+        tell(key, .nodes, ["CLUSTER", "NODES"])
+    }
+
+    // MARK: Answers
+
+    mutating func peerReceived(_ connection: ConnectionID, _ key: PeerKey, _ bytes: [UInt8]) {
+        update(key) { $0.stream.append(bytes) }
+        while let peer = self[peer: key], peer.connection == connection {
+            var outcome = ReplyStream.Outcome.incomplete
+            update(key) { outcome = $0.stream.next() }
+            switch outcome {
+            case .incomplete: return
+            case .malformed: return closePeer(key)
+            case .reply(let reply):
+                guard let purpose = peer.awaited.first else { return closePeer(key) }
+                update(key) { $0.awaited.removeFirst() }
+                take(reply, purpose, key)
+            }
+        }
+    }
+
+    private mutating func take(_ reply: Reply, _ purpose: ClusterPurpose, _ key: PeerKey) {
+        switch purpose {
+        case .discard: break
+        case .identity:
+            guard let id = reply.text, ClusterView.isNodeID(id) else { return }
+            update(key) { $0.nodeID = id }
+        case .nodes:
+            guard let text = reply.text, let view = ClusterView(text) else { return }
+            takeView(view, key)
+        }
+    }
+
+    private mutating func takeView(_ view: ClusterView, _ key: PeerKey) {
+        guard let peer = self[peer: key] else { return }
+        if peer.view == view { return }
+        update(key) { peer in
+            peer.view = view
+            peer.nodeID = view.myself?.id
+        }
+        followCluster(key.cluster)
+    }
+}
