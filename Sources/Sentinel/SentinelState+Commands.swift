@@ -255,7 +255,8 @@ extension SentinelState {
     }
 
     private func setScript(
-        _ primary: inout MonitoredPrimary, _ option: String, _ path: String, _ executable: Set<String>
+        _ primary: inout MonitoredPrimary, _ option: String, _ path: String,
+        _ executable: Set<String>
     ) -> String? {
         if settings.deniesScriptChanges {
             return "ERR Reconfiguration of scripts path is denied for security reasons. Check the "
