@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 
 from martlet import tools
 from martlet.console import Failure, Stopwatch, run_main, say, warn
@@ -63,40 +62,9 @@ def packages(_):
     )
     if missing:
         tools.install(missing, "the wire tests compare with and talk through them")
-    python = python_with_redis()
+    python = tools.python_with_redis()
     say("python with redis-py: %s" % python)
     return Result()
-
-
-def python_with_redis():
-    """A Python that has redis-py: this one, or a virtual environment in the build folder."""
-    if has_redis(sys.executable):
-        return sys.executable
-    folder = os.path.join(tools.ROOT, ".build", "python")
-    python = os.path.join(folder, "bin", "python3")
-    if os.access(python, os.X_OK) and has_redis(python):
-        return python
-    say("redis-py is missing: installing it into %s" % folder)
-    made = subprocess.run(
-        [sys.executable, "-m", "venv", folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    if made.returncode == 0:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "redis>=5"])
-        if has_redis(python):
-            return python
-    tools.install(["python3-redis"], "the client tests use redis-py")
-    if has_redis("/usr/bin/python3"):
-        return "/usr/bin/python3"
-    raise Failure("redis-py could not be installed: try `pip install redis`", 2)
-
-
-def has_redis(python):
-    return (
-        subprocess.run(
-            [python, "-c", "import redis"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ).returncode
-        == 0
-    )
 
 
 def build(_):
@@ -183,7 +151,7 @@ def wire_runner(args, options):
         if summary or args.verbose or not text.startswith("ok "):
             say("  " + text)
 
-    command = [python_with_redis(), os.path.join("Tests", "WireTests", "run.py")] + options
+    command = [tools.python_with_redis(), os.path.join("Tests", "WireTests", "run.py")] + options
     code = run_streamed(command, line, {"MARTLET_SERVER": tools.server_path()})
     result = found.get("sum") or Result(failed=1, notes=["the runner ended without a summary"])
     if code != 0 and result.failed == 0:

@@ -13,7 +13,8 @@ class Row:
     def __init__(self, line):
         words = line.split()
         self.id = words[0]
-        self.port = int(words[1].split("@")[0].split(",")[0].rsplit(":", 1)[1])
+        self.host, port = words[1].split("@")[0].split(",")[0].rsplit(":", 1)
+        self.port = int(port)
         self.flags = words[2].split(",")
         self.primary = None if words[3] == "-" else words[3]
         self.epoch = int(words[6])
@@ -44,9 +45,9 @@ class Row:
         return sum(last - first + 1 for first, last in self.slots)
 
 
-def rows(port, timeout=5.0):
+def rows(port, timeout=5.0, host="127.0.0.1"):
     """CLUSTER NODES as seen by the node at `port`."""
-    with Connection(port, timeout=timeout) as connection:
+    with Connection(port, host=host, timeout=timeout) as connection:
         text = connection.text("CLUSTER", "NODES")
     return [Row(line) for line in text.splitlines() if line.strip()]
 

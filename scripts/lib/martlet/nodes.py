@@ -71,9 +71,19 @@ def quote(value):
 class Server:
     """A server process. Directives are keyword arguments, `_` for `-`; a list value repeats one."""
 
-    def __init__(self, binary=None, port=None, folder=None, wait=True, prefix=(), **directives):
+    def __init__(
+        self,
+        binary=None,
+        port=None,
+        folder=None,
+        wait=True,
+        prefix=(),
+        host="127.0.0.1",
+        **directives
+    ):
         self.binary = binary or server_path()
         self.prefix = list(prefix)
+        self.host = host
         self.port = port or free_port()
         self.own_folder = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="martlet-%d-" % self.port)
@@ -81,7 +91,7 @@ class Server:
         self.config = os.path.join(self.folder, "node.conf")
         self.process = None
         settings = {
-            "bind": "127.0.0.1",
+            "bind": self.host,
             "port": self.port,
             "dir": self.folder,
             "save": '""',
@@ -125,7 +135,7 @@ class Server:
                 raise AssertionError(
                     "%s on port %d ended at start:\n%s" % (self.binary, self.port, self.log_tail())
                 )
-            with Connection(self.port, timeout=2) as connection:
+            with self.connect(timeout=2) as connection:
                 return connection.call("PING") == "PONG"
 
         wait_until(answers, "port %d answers" % self.port, timeout)
@@ -135,7 +145,7 @@ class Server:
         return self.process is not None and self.process.alive
 
     def connect(self, timeout=10.0, protocol=2):
-        connection = Connection(self.port, timeout=timeout)
+        connection = Connection(self.port, host=self.host, timeout=timeout)
         if protocol == 3:
             connection.call("HELLO", "3")
         return connection

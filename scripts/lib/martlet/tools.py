@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 from .console import Failure, Stopwatch, say
 
@@ -119,3 +120,34 @@ def redis_server(why):
 
 def redis_cli(why):
     return need_tool("redis-cli", "redis-tools", why)
+
+
+def python_with_redis():
+    """A Python that has redis-py: this one, or a virtual environment in the build folder."""
+    if has_redis(sys.executable):
+        return sys.executable
+    folder = os.path.join(ROOT, ".build", "python")
+    python = os.path.join(folder, "bin", "python3")
+    if os.access(python, os.X_OK) and has_redis(python):
+        return python
+    say("redis-py is missing: installing it into %s" % folder)
+    made = subprocess.run(
+        [sys.executable, "-m", "venv", folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if made.returncode == 0:
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "redis>=5"])
+        if has_redis(python):
+            return python
+    install(["python3-redis"], "the client tests use redis-py")
+    if has_redis("/usr/bin/python3"):
+        return "/usr/bin/python3"
+    raise Failure("redis-py could not be installed: try `pip install redis`", 2)
+
+
+def has_redis(python):
+    return (
+        subprocess.run(
+            [python, "-c", "import redis"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ).returncode
+        == 0
+    )
