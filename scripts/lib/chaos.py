@@ -17,8 +17,8 @@ from martlet.console import MISUSE, Failure, Stopwatch, run_main, say, table
 
 WORLDS = [faults.CLUSTER, faults.SENTINEL]
 
-EPILOG = """A time without writes ("unavailable") is the longest time in which some shard's slots had no
-acknowledged write from any client, from the fault until all was well again. "lost" are
+EPILOG = """A time without writes ("unavailable") is the longest time in which some shard's slots had
+no acknowledged write from any client, from the fault until all was well again. "lost" are
 acknowledged writes that cannot be read back; "aside" those among them that a demoted primary kept
 in a lost-writes file. "both ms" is for how long two nodes acknowledged writes to one shard.
 

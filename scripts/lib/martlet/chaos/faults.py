@@ -21,9 +21,9 @@ class Fault:
 
 
 def fault(name, about, worlds=BOTH, needs=(), takes_turns=False):
-    """`needs`: cut, slow (the network), levers (the preloaded library), disk, containers do not have
-    them. `takes_turns`: primaries change more than once, so that two nodes may both have taken a
-    lane's writes without any harm."""
+    """`needs`: cut and slow (the network), levers (the preloaded library), disk (of its own): not
+    every world has them. `takes_turns`: primaries change more than once, so that two nodes may
+    both have taken a lane's writes without any harm."""
 
     def register(function):
         CATALOGUE[name] = Fault(name, about, function, worlds, needs, takes_turns)
