@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import signal
-import sys
 import time
 
 from martlet import tools
@@ -17,10 +16,10 @@ from martlet.console import MISUSE, Failure, Stopwatch, run_main, say, table
 
 WORLDS = [faults.CLUSTER, faults.SENTINEL]
 
-EPILOG = """A time without writes ("unavailable") is the longest time in which some shard's slots had
-no acknowledged write from any client, from the fault until all was well again. "lost" are
-acknowledged writes that cannot be read back; "aside" those among them that a demoted primary kept
-in a lost-writes file. "both ms" is for how long two nodes acknowledged writes to one shard.
+EPILOG = """"unavailable" is the longest time in which some shard's slots had no acknowledged write
+from any client, from the fault until all was well again. "lost" are acknowledged writes that
+cannot be read back; "aside" those among them that a demoted primary kept in a lost-writes file.
+"both ms" is for how long two nodes acknowledged writes to one shard.
 
 Partitions, loss and delay need network namespaces (root). Without, the rest runs on loopback.
 Exit codes: 0 no problem and no write lost without a trace, 1 otherwise, 2 wrong usage or a missing
@@ -81,15 +80,6 @@ def parse():
     if args.seed is None:
         args.seed = int.from_bytes(os.urandom(4), "big")
     return args
-
-
-def need_redis_py():
-    """Goes on in a Python that has redis-py, if this one has not."""
-    try:
-        import redis  # noqa: F401
-    except ImportError:
-        python = tools.python_with_redis()
-        os.execv(python, [python] + sys.argv)
 
 
 class Timeline:
@@ -249,7 +239,7 @@ def main():
         for fault in faults.CATALOGUE.values():
             say("%-20s %-17s %s" % (fault.name, ", ".join(fault.worlds), fault.about))
         return 0
-    need_redis_py()
+    tools.need_redis_py()
     tools.redis_cli("to form the cluster and to move slots")
     from martlet.chaos import report
 

@@ -1,8 +1,9 @@
 """`scripts/compose-check`: the deployment in deploy/, started, broken and read back.
 
-Builds the image, brings the cluster up, and kills each primary in turn with `docker kill` while a
-writer writes to its slots through the addresses of the private network. The outage is the longest
-time between two acknowledged writes; afterwards every acknowledged write must be readable.
+Builds the image, brings the cluster and its sentinels up, and kills each primary in turn with
+`docker kill` while a writer writes to its slots through the addresses of the private network. The
+outage is the longest time between two acknowledged writes; afterwards every acknowledged write must
+be readable, and every sentinel must name the primaries that the cluster has.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from martlet.slots import key_slot
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILE = os.path.join(ROOT, "deploy", "docker-compose.yml")
 NODES = 6
+SENTINELS = 3
+SENTINEL_PORT = 26379
 WRITES = 2000
 
 EPILOG = """Needs a running Docker engine with `docker compose` or `docker-compose`.
@@ -40,8 +43,12 @@ def parse():
     return parser.parse_args()
 
 
-def address(number):
-    return "%s.1%d" % (os.environ.get("MARTLET_NET", "172.28.7"), number)
+def address(number, kind=1):
+    return "%s.%d%d" % (os.environ.get("MARTLET_NET", "172.28.7"), kind, number)
+
+
+def sentinel_address(number):
+    return address(number, 2)
 
 
 class Compose:
@@ -88,6 +95,21 @@ def is_whole():
         if replication["role"] == "slave" and replication["master_link_status"] != "up":
             return False
     return not any("fail" in flags for _, flags, _ in nodes(address(1)))
+
+
+def shards_seen(number):
+    """{address of the primary: flags} of every shard, as a sentinel tells its clients."""
+    with Connection(SENTINEL_PORT, host=sentinel_address(number), timeout=2) as connection:
+        reply = connection.call("SENTINEL", "MASTERS")
+    shards = [dict(zip(fields[::2], fields[1::2])) for fields in reply]
+    return {shard[b"ip"].decode(): shard[b"flags"].decode() for shard in shards}
+
+
+def sentinels_agree():
+    """All sentinels see the primaries that the cluster itself has, and none of them down."""
+    primaries = {host for host, flags, slots in nodes(address(1)) if "master" in flags and slots}
+    expected = {host: "master" for host in primaries}
+    return all(shards_seen(number) == expected for number in range(1, SENTINELS + 1))
 
 
 class Writer(threading.Thread):
@@ -155,6 +177,7 @@ def kill_primary(number):
     clock = Stopwatch()
     wait_until(is_whole, "the cluster is whole again after the kill of %s" % victim, 60)
     back = clock.seconds
+    wait_until(sentinels_agree, "the sentinels follow after the kill of %s" % victim, 30)
     writer.stopped.set()
     writer.join()
     row = [victim, "%.0f" % (writer.longest * 1000), "%.1f" % back, len(writer.acknowledged)]
@@ -181,6 +204,13 @@ def lost(writes):
     return missing
 
 
+def all_healthy():
+    names = ["martlet-n%d" % i for i in range(1, NODES + 1)]
+    names += ["martlet-s%d" % i for i in range(1, SENTINELS + 1)] + ["martlet-cli"]
+    states = docker("inspect", "--format", "{{.State.Health.Status}}", *names).split()
+    return states == ["healthy"] * len(names)
+
+
 def main():
     args = parse()
     compose = Compose(args.v1)
@@ -195,6 +225,9 @@ def main():
     wait_until(is_whole, "six nodes say cluster_state:ok", 90)
     say("up in %s; image %d MB" % (clock, size // 1000000))
     try:
+        wait_until(sentinels_agree, "three sentinels see the three shards", 60)
+        wait_until(all_healthy, "ten containers are healthy", 60, every=0.2)
+        say("ten containers healthy after %s" % clock)
         rounds, writes = [], []
         for number in range(1, 4):
             row, acknowledged = kill_primary(number)
@@ -207,6 +240,7 @@ def main():
         compose.run("stop")
         compose.up()
         wait_until(is_whole, "the cluster is whole after a stop and a start", 90)
+        wait_until(sentinels_agree, "the sentinels follow after a stop and a start", 60)
         after = lost(writes)
     finally:
         if not args.keep:

@@ -30,7 +30,7 @@ KINDS = {
 
 EPILOG = """Bars, in ms, at a node timeout of 2000 ms: kill -9 median 500 and worst 1000,
 SIGSTOP worst 2700, SIGTERM worst 200; no acknowledged write lost in the kill -9 and
-SIGTERM rounds.
+SIGTERM rounds. With --sentinel: down-after + 700.
 Exit codes: 0 every bar is met, 1 one is not, 2 wrong usage or a missing tool."""
 
 
@@ -59,6 +59,14 @@ def parse():
         "--timeout", type=int, default=2000, metavar="MS", help="node timeout (default 2000)"
     )
     parser.add_argument("--writers", type=int, default=2, help="writer processes (default 2)")
+    parser.add_argument(
+        "--sentinel",
+        action="store_true",
+        help="instead: a replication set with sentinels, ours and redis-sentinel beside it",
+    )
+    parser.add_argument(
+        "--down-after", type=int, default=1000, metavar="MS", help="of sentinels (default 1000)"
+    )
     parser.add_argument("--keep-logs", metavar="FOLDER", help="copy the nodes' logs there")
     return parser.parse_args()
 
@@ -182,8 +190,22 @@ def save_logs(cluster, folder):
             file.write(server.output())
 
 
+def with_sentinels(args):
+    tools.need_redis_py()
+    tools.redis_cli("to follow the sentinels")
+    from martlet import sentinel_bench
+
+    servers = [("ours", tools.build_server()), ("redis", tools.redis_server("to measure it"))]
+    watch = Stopwatch()
+    met = sentinel_bench.measure(servers, args.rounds, args.down_after)
+    say("%s; %s" % ("the bar is met" if met else "the bar is NOT met", watch))
+    return 0 if met else 1
+
+
 def main():
     args = parse()
+    if args.sentinel:
+        return with_sentinels(args)
     binary = (
         tools.redis_server("to measure it") if args.server == "redis" else tools.build_server()
     )

@@ -151,3 +151,12 @@ def has_redis(python):
         ).returncode
         == 0
     )
+
+
+def need_redis_py():
+    """Goes on in a Python that has redis-py, if this one has not."""
+    try:
+        import redis  # noqa: F401
+    except ImportError:
+        python = python_with_redis()
+        os.execv(python, [python] + sys.argv)

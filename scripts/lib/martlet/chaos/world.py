@@ -52,7 +52,7 @@ class World:
         self.wire = wire
         self.options = options
         self.on_wire = isinstance(wire, network.Namespaces)
-        self.folder = tempfile.mkdtemp(prefix="martlet-chaos-")
+        self._make_folder()
         self.nodes, self.sentinels, self.levers, self.disks = [], [], {}, []
         self.library = shim.build(self.folder) if options.shim else None
         self.note = seen_by
@@ -60,6 +60,14 @@ class World:
     @property
     def is_redis(self):
         return "redis-server" in os.path.basename(self.binary)
+
+    def _make_folder(self):
+        self.folder = tempfile.mkdtemp(prefix="martlet-chaos-")
+
+    def _remove_folder(self):
+        for folder in self.disks:
+            network.remove_disk(folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self, name, kind, port, **directives):
         folder = os.path.join(self.folder, name)
@@ -126,9 +134,7 @@ class World:
     def close(self):
         for server in self.everyone():
             server.close()
-        for folder in self.disks:
-            network.remove_disk(folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove_folder()
 
 
 class ClusterWorld(World):
@@ -166,6 +172,9 @@ class ClusterWorld(World):
                 self.note("this server has no monitor-cluster: no sentinels vote in this cluster")
                 self.sentinels = []
                 return
+        if "cluster_voters" not in self.info(first):
+            self.note("the sentinels follow the cluster; they have no vote in this version")
+            return
         wait_until(self._voters_known, "three voters are registered", 30, every=0.1)
 
     def _voters_known(self):
