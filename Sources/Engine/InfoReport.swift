@@ -240,6 +240,7 @@ public struct InfoReport {
         line("sync_partial_ok", facts.partialSyncs)
         line("sync_partial_err", facts.refusedPartialSyncs)
         line("expired_keys", stats.expiredKeys)
+        line("expired_subkeys", stats.expiredFields)
         line("expired_stale_perc", 0.0)
         line("expired_time_cap_reached_count", stats.expireCyclesCutShort)
         line("expire_cycle_cpu_milliseconds", 0)
@@ -353,7 +354,8 @@ public struct InfoReport {
             line(
                 "db\(database)",
                 "keys=\(keyspace.count(database: database)),"
-                    + "expires=\(keyspace.expiringCount(database: database)),avg_ttl=\(ttl)")
+                    + "expires=\(keyspace.expiringCount(database: database)),avg_ttl=\(ttl),"
+                    + "subexpiry=\(keyspace.expiringHashes(database: database))")
         }
     }
 

@@ -13,6 +13,8 @@ public struct Stats {
     public var partialSyncsAccepted: Int64 = 0
     public var partialSyncsRefused: Int64 = 0
     public var expiredKeys: Int64 = 0
+    /// Fields of hashes.
+    public var expiredFields: Int64 = 0
     public var expireCyclesCutShort: Int64 = 0
     public var evictedKeys: Int64 = 0
     public var evictedClients: Int64 = 0

@@ -91,8 +91,8 @@ extension NodePointer {
         updateAlerts()
     }
 
-    /// Deletes what has expired, earliest first, at most `limit` keys. Returns whether it was cut
-    /// short.
+    /// Deletes what has expired, earliest first, at most `limit` keys and fields. Returns whether
+    /// it was cut short.
     @discardableResult
     func expireCycle(limit: Int) -> Bool {
         let keyspace = executor.pointee.keyspace
@@ -113,6 +113,16 @@ extension NodePointer {
                 // The removal frees the entry, and with it the bytes of the key: copy them.
                 entry.key.array.withBytes { bytes in
                     executor.expire(keyspace.key(bytes, database: database))
+                }
+            }
+            while let entry = keyspace.nextHashToExpire(database: database, now: time) {
+                guard left > 0 else {
+                    executor.pointee.stats.expireCyclesCutShort += 1
+                    return true
+                }
+                entry.key.array.withBytes { bytes in
+                    let key = keyspace.key(bytes, database: database)
+                    left -= Swift.max(executor.expireFields(key, entry, limit: left), 1)
                 }
             }
         }

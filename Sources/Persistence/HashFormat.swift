@@ -20,8 +20,8 @@ extension ObjectFormat {
             ],
             code: { payload, encoding in
                 if encoding == .listpack { return RDBType.hashListpack }
-                return FieldTable(payload).earliestExpiry == nil
-                    ? RDBType.hash : RDBType.hashExpiring
+                return FieldTable(payload).hasExpiringFields
+                    ? RDBType.hashExpiring : RDBType.hash
             },
             save: { payload, encoding, writer in
                 if encoding == .listpack {
@@ -161,7 +161,7 @@ private func loadExpiring(_ reader: inout ObjectReader) -> LoadOutcome {
         }
         guard isNew else { return discard(fields, heap) }
     }
-    return finish(fields, heap)
+    return finish(fields, heap, reader.limits)
 }
 
 /// Triples of field, value and time in a listpack.
@@ -186,7 +186,7 @@ private func loadExpiringListpack(_ reader: inout ObjectReader) -> LoadOutcome {
         guard isNew else { return discard(fields, heap) }
         position = pack.next(time)
     }
-    return finish(fields, heap)
+    return finish(fields, heap, reader.limits)
 }
 
 private func add(
@@ -203,10 +203,19 @@ private func discard(_ fields: FieldTable, _ heap: ObjectHeap) -> LoadOutcome {
     return .damaged
 }
 
-private func finish(_ fields: FieldTable, _ heap: ObjectHeap) -> LoadOutcome {
+private func finish(
+    _ fields: FieldTable, _ heap: ObjectHeap, _ limits: EncodingLimits
+) -> LoadOutcome {
     guard fields.count > 0 else {
         while !fields.release(heap.memory, effort: .max) {}
         return .empty
+    }
+    if fields.count <= limits.hashEntries {
+        var longest = 0
+        fields.forEach { entry in
+            longest = max(longest, entry.key.count, HashObject.value(of: entry).byteCount)
+        }
+        fields.isSmall = longest <= limits.hashValue
     }
     return .loaded(LoadedObject(.hashTable, fields.base))
 }

@@ -134,7 +134,9 @@ extension Keyspace {
         switch entry.encoding {
         case .listpack: return "listpack"
         case .intset: return "intset"
-        case .hashTable: return "hashtable"
+        case .hashTable:
+            let isSmallHash = entry.type == .hash && FieldTable(entry.payload).isSmall
+            return isSmallHash ? "listpackex" : "hashtable"
         case .quickList: return "quicklist"
         case .skipList: return "skiplist"
         case .stream: return "stream"

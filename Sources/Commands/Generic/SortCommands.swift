@@ -270,7 +270,7 @@ extension Call {
             }
             guard entry.type == .hash else { return body(nil) }
             let field = pattern[(arrow + 2)..<pattern.count]
-            let found = HashObject(entry).find(field, heap, now: now.milliseconds)
+            let found = HashObject(entry).find(field, heap, now: fieldTime)
             guard let found else { return body(nil) }
             withText(of: found) { body($0) }
         }

@@ -11,5 +11,9 @@ extension Extension {
         registry.registerHashReadCommands()
         registry.registerHashWriteCommands()
         registry.registerHashWalkCommands()
+        registry.registerHashExpiryCommands()
+        registry.registerHashTTLCommands()
+        registry.registerHashGetAndChangeCommands()
+        registry.registerHashSetExCommand()
     }
 }

@@ -12,17 +12,17 @@ extension Call {
         return HashObject(entry)
     }
 
-    /// The time with which fields' deadlines are compared.
-    @inline(__always)
-    var fieldTime: Int64 { now.milliseconds }
-}
-
-extension Call {
     /// The live entry of a key that should hold a hash, for reading.
     @inline(__always)
-    func readHash(_ key: KeyRef) -> Entry? { lookupRead(key) }
+    func readHash(_ key: KeyRef) -> Entry? {
+        guard let entry = lookupRead(key) else { return nil }
+        return settleFields(entry, key)
+    }
 
     /// The same for writing.
     @inline(__always)
-    func writeHash(_ key: KeyRef) -> Entry? { lookupWrite(key) }
+    func writeHash(_ key: KeyRef) -> Entry? {
+        guard let entry = lookupWrite(key) else { return nil }
+        return settleFields(entry, key)
+    }
 }

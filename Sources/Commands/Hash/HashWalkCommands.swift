@@ -62,7 +62,7 @@ extension Registry {
 
 private func hgetall(_ call: Call) {
     walk(call, emptyReply: { $0.map(0) }) { hash in
-        guard hash.isListpack || hash.fields.earliestExpiry == nil else {
+        guard !hash.hasExpiringFields else {
             var found = GatheredReply(call)
             hash.forEach(now: call.fieldTime) { field, value in
                 found.bulk(field)
@@ -122,7 +122,9 @@ private func hrandfield(_ call: Call) {
     guard let hash = call.hashOrReply(entry) else { return }
     guard count != 0 else { return call.reply.array(0) }
     let reply = RandomFieldsReply(call, hasValues: hasValues)
-    if count > 0 {
+    if _slowPath(hash.mayHoldExpired(now: call.fieldTime)) {
+        reply.amongLive(liveFields(call, hash), Int(count))
+    } else if count > 0 {
         reply.distinct(hash, Int(count))
     } else {
         reply.repeating(hash, Int(0 &- count))
@@ -132,6 +134,11 @@ private func hrandfield(_ call: Call) {
 private func randomField(_ call: Call) {
     guard let entry = call.readHash(call.key(1)) else { return call.reply.null() }
     guard let hash = call.hashOrReply(entry) else { return }
+    if _slowPath(hash.mayHoldExpired(now: call.fieldTime)) {
+        let live = liveFields(call, hash)
+        guard !live.isEmpty else { return call.reply.null() }
+        return call.reply.bulk(live[call.executor.pointee.prng.below(live.count)].key)
+    }
     guard hash.isListpack else {
         guard let field = hash.fields.random(&call.executor.pointee.prng) else {
             return call.reply.null()
@@ -142,6 +149,13 @@ private func randomField(_ call: Call) {
     let index = call.executor.pointee.prng.below(hash.count)
     guard let position = pack.seek(index * 2) else { unreachable("a field that is not there") }
     call.reply.bulk(pack[position])
+}
+
+/// The fields of a large hash that are not over, where some that are cannot be deleted now.
+private func liveFields(_ call: Call, _ hash: HashObject) -> [Entry] {
+    var live: [Entry] = []
+    hash.fields.forEach { if !$0.isExpired(now: call.fieldTime) { live.append($0) } }
+    return live
 }
 
 /// Fields at random, with or without their values; pairs are arrays of their own in RESP3.
@@ -186,6 +200,24 @@ private struct RandomFieldsReply {
         while seen.count < wanted {
             guard let entry = fields.random(&call.executor.pointee.prng) else { return }
             guard seen.insert(entry.base).inserted else { continue }
+            append(call.reply, .bytes(entry.key), HashObject.value(of: entry))
+        }
+    }
+
+    /// Some of these: so many different ones, or with a negative number any.
+    func amongLive(_ live: [Entry], _ count: Int) {
+        guard !live.isEmpty else { return call.reply.array(0) }
+        guard count > 0 else {
+            heading(0 &- count)
+            for _ in 0..<(0 &- count) {
+                let chosen = live[call.executor.pointee.prng.below(live.count)]
+                append(call.reply, .bytes(chosen.key), HashObject.value(of: chosen))
+            }
+            return
+        }
+        heading(min(count, live.count))
+        var sampler = SelectionSampler(count, of: live.count)
+        for entry in live where sampler.takes(&call.executor.pointee.prng) {
             append(call.reply, .bytes(entry.key), HashObject.value(of: entry))
         }
     }

@@ -73,6 +73,7 @@ extension Call {
             keyspace.willChange(entry, key)
             body(&hash)
             hash.store(in: entry)
+            if _slowPath(hash.concernsExpiry) { keyspace.noteFields(entry, key) }
             return true
         }
         announceNew(key)
@@ -161,6 +162,7 @@ private func hdel(_ call: Call) {
         index += 1
     }
     hash.store(in: entry)
+    if _slowPath(hash.concernsExpiry) { call.keyspace.noteFields(entry, key) }
     let isEmpty = hash.count == 0
     if removed > 0 {
         call.executor.pointee.dirty &+= Int64(removed - 1)
@@ -200,9 +202,9 @@ private func hincrby(_ call: Call) {
 private func store(_ call: Call, _ key: KeyRef, _ value: PackedValue) -> Bool {
     withText(of: value) { text in
         call.withHash(key) { hash in
-            let deadline = hash.isListpack ? nil : hash.fields.find(call[2], call.heap)?.expiry
+            let deadline = hash.expiry(of: call[2], call.heap)
             hash.set(call[2], text, call.heap, call.limits)
-            if let deadline { hash.fields.setExpiry(call[2], at: deadline, call.heap) }
+            if let deadline { hash.setExpiry(call[2], at: deadline, call.heap) }
         }
     }
 }

@@ -13,6 +13,8 @@ struct Database {
     /// Keys in each group of 128 slots; nil with a single table.
     var groups: UnsafeMutablePointer<Int>?
     var expiry = ExpiryIndex()
+    /// The tickets of hashes with fields that expire.
+    var fieldExpiry = ExpiryIndex()
     /// Tables that are being rehashed.
     var rehashing = 0
     /// Where the round of `rehashSlice` goes on.

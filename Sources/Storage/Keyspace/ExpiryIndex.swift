@@ -253,6 +253,8 @@ struct ExpiryIndex {
     private(set) var sum: Int128 = 0
     /// No key expires before this; exact after `first`.
     private var earliest = Int64.max
+    /// The same, for others to read.
+    var bound: Int64 { earliest }
     /// Its children are `ExpiryBranch` nodes, whose children are pages.
     private var top = ExpiryBranch()
 

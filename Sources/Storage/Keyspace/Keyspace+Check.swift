@@ -9,6 +9,7 @@ extension Keyspace {
             let database = database(index)
             var count = 0
             var expiring = 0
+            var withFields = 0
             var rehashing = 0
             for number in 0..<database.pointee.tableCount {
                 let table = database.pointee.tables + number
@@ -16,7 +17,7 @@ extension Keyspace {
                     invariant(table.pointee.count == 0, "entries without buckets")
                     continue
                 }
-                checkTable(table, index)
+                withFields += checkTable(table, index)
                 count += table.pointee.count
                 expiring += table.pointee.expiring
                 if table.pointee.isRehashing { rehashing += 1 }
@@ -24,12 +25,17 @@ extension Keyspace {
             invariant(count == database.pointee.count, "the database miscounts its keys")
             invariant(expiring == database.pointee.expiry.count, "the index miscounts its keys")
             invariant(rehashing == database.pointee.rehashing, "a rehash is not accounted for")
+            invariant(
+                withFields == database.pointee.fieldExpiry.count, "hashes are miscounted")
             database.pointee.expiry.checkInvariants()
+            database.pointee.fieldExpiry.checkInvariants()
         }
     }
 
-    private func checkTable(_ table: UnsafeMutablePointer<EntryTable>, _ index: Int) {
+    /// Returns how many of the hashes have fields that expire.
+    private func checkTable(_ table: UnsafeMutablePointer<EntryTable>, _ index: Int) -> Int {
         var seen = 0
+        var withFields = 0
         var expiring = 0
         var cursor: UInt64 = 0
         repeat {
@@ -39,6 +45,7 @@ extension Keyspace {
                 invariant(self.find(key) == entry, "an entry cannot be found by its key")
                 seen += 1
                 if entry.hasExpiry { expiring += 1 }
+                if checkFields(entry) { withFields += 1 }
                 if !table.pointee.isInSnapshot, table.pointee.epochsInUse == 0 {
                     invariant(entry.epoch == table.pointee.epoch, "an entry has a stray epoch")
                 }
@@ -46,5 +53,20 @@ extension Keyspace {
         } while cursor != 0
         invariant(seen == table.pointee.count, "a table miscounts its entries")
         invariant(expiring == table.pointee.expiring, "a table miscounts its expiring entries")
+        return withFields
+    }
+
+    /// Whether an entry is a hash with fields that expire; it has a ticket then, not too late.
+    private func checkFields(_ entry: Entry) -> Bool {
+        guard let fields = entry.hashFields else { return false }
+        fields.checkInvariants(heap)
+        guard let earliest = fields.earliestExpiry else {
+            invariant(fields.ticket == nil, "a ticket for nothing")
+            return false
+        }
+        guard let ticket = fields.ticket else { unreachable("fields expire, and nobody knows") }
+        invariant(ticket.entry.expiresAt <= earliest, "fields expire before their ticket")
+        invariant(ticket.entry.key == entry.key, "a ticket for another key")
+        return true
     }
 }

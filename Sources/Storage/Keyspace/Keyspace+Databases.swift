@@ -11,6 +11,7 @@ extension Keyspace {
         let old = database(index)
         guard old.pointee.count > 0 else { return }
         old.pointee.expiry.removeAll(memory)
+        old.pointee.fieldExpiry.removeAll(memory)
         state.pointee.databases[index] = .make(slotted: isSlotted && index == 0, memory)
         releaseLater(old)
     }
@@ -34,6 +35,11 @@ extension Keyspace {
         emitAll(table, database.pointee.snapshotLabel)
         if table.pointee.expiring > 0 {
             forEach(inSlot: slot) { if $0.hasExpiry { database.pointee.expiry.remove($0, memory) } }
+        }
+        if database.pointee.fieldExpiry.count > 0 {
+            forEach(inSlot: slot) { entry in
+                if entry.hashFields != nil { forgetFields(entry, key(of: entry, database: 0)) }
+            }
         }
         if table.pointee.isRehashing { database.pointee.rehashing -= 1 }
         releaseLater(table.pointee)

@@ -46,12 +46,15 @@ extension Keyspace {
             let base = place.pointee
         else {
             link(entry, key)
+            noteFields(entry, key)
             return
         }
         let old = Entry(base)
         willChange(old, key)
         let value = DetachedValue(old)
+        forgetFields(old, key)
         exchange(old, entry, at: place, key)
+        noteFields(entry, key)
         release(value)
     }
 
@@ -81,6 +84,7 @@ extension Keyspace {
         let entry = Entry(base)
         willChange(entry, key)
         let value = DetachedValue(entry)
+        forgetFields(entry, key)
         unlinkEntry(entry, at: place, key)
         return value
     }
@@ -101,9 +105,11 @@ extension Keyspace {
             invariant(old != entry, "a key cannot be renamed to itself")
         }
         let fresh = duplicate(entry, as: to, expiry: entry.expiry, word: DetachedValue(entry).word)
+        forgetFields(entry, from)
         unlinkEntry(entry, at: place, from)
         unlink(to)
         link(fresh, to)
+        noteFields(fresh, to)
         return fresh
     }
 

@@ -18,6 +18,7 @@ extension Keyspace {
             key, type, encoding, nil, clock, table(key).pointee.epoch, embedded: 0)
         entry.payloadWord = UInt64(UInt(bitPattern: payload))
         link(entry, key)
+        noteFields(entry, key)
         return entry
     }
 

@@ -95,6 +95,7 @@ extension Keyspace {
         }
         let value = DetachedValue(old)
         let fresh = build(key, form, time, clock, table(key).pointee.epoch)
+        if _slowPath(!old.isString) { forgetFields(old, key) }
         exchange(old, fresh, at: place, key)
         release(value)
         return fresh

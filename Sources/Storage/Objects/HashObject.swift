@@ -79,6 +79,12 @@ public struct HashObject {
         }
     }
 
+    /// Visits all fields, and says of each whether it expires.
+    func forEachWithExpiry(_ visit: (PackedValue, PackedValue, Bool) -> Void) {
+        guard !isListpack else { return forEach(now: .min) { visit($0, $1, false) } }
+        fields.forEach { visit(.bytes($0.key), HashObject.value(of: $0), $0.hasExpiry) }
+    }
+
     // MARK: Change
 
     /// Gives a field a value, and no expiry; true when the field is new. A hash that outgrows its
@@ -95,7 +101,14 @@ public struct HashObject {
             }
             convert(heap)
         }
-        return fields.set(field, value, heap)
+        let isNew = fields.set(field, value, heap)
+        if _slowPath(fields.isSmall) { noteSize(max(field.count, value.count), limits) }
+        return isNew
+    }
+
+    /// A hash that is a table only because its fields expire may outgrow the other reasons too.
+    private func noteSize(_ longest: Int, _ limits: EncodingLimits) {
+        if longest > limits.hashValue || count > limits.hashEntries { fields.isSmall = false }
     }
 
     private mutating func setPacked(
@@ -125,6 +138,38 @@ public struct HashObject {
         payload = pack.base
         return true
     }
+
+    /// Sets when a field expires, in milliseconds since 1970, or with nil that it stays. False when
+    /// there is no such field.
+    @discardableResult
+    public mutating func setExpiry(_ field: Bytes, at time: Int64?, _ heap: ObjectHeap) -> Bool {
+        if isListpack {
+            guard time != nil else { return pack.find(field, from: pack.first, skip: 1) != nil }
+            convert(heap)
+            fields.isSmall = true
+        }
+        return fields.setExpiry(field, at: time, heap) != nil
+    }
+
+    /// When a field expires, nil for one that stays or is missing.
+    public func expiry(of field: Bytes, _ heap: ObjectHeap) -> Int64? {
+        guard !isListpack, fields.hasExpiringFields else { return nil }
+        return fields.find(field, heap)?.expiry
+    }
+
+    /// False when surely no field's time is over at `now`.
+    @inline(__always)
+    public func mayHoldExpired(now: Int64) -> Bool {
+        !isListpack && fields.mayHoldExpired(now: now)
+    }
+
+    /// True when a field expires.
+    @inline(__always)
+    public var hasExpiringFields: Bool { !isListpack && fields.hasExpiringFields }
+
+    /// True when the database may have to be told of changed times: some field expires, or did.
+    @inline(__always)
+    public var concernsExpiry: Bool { !isListpack && fields.state.pointee.expiry != nil }
 
     /// Goes from the listpack to the table, which gets room for `reserving` fields.
     public mutating func convert(_ heap: ObjectHeap, reserving: Int = 0) {
@@ -192,10 +237,11 @@ extension HashObject {
                 withUnsafeTemporaryAllocation(of: UInt8.self, capacity: DigestMixer.size) { room in
                     guard let start = room.baseAddress else { return }
                     let one = DigestMixer(start)
-                    hash.forEach(now: .min) { field, value in
+                    hash.forEachWithExpiry { field, value, expires in
                         one.reset()
                         withText(of: field) { one.mix($0) }
                         withText(of: value) { one.mix($0) }
+                        if expires { one.add(Bytes("!!hexpire!!")) }
                         DigestMixer(digest).add(Bytes(start, DigestMixer.size))
                     }
                 }

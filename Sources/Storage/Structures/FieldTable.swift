@@ -11,6 +11,10 @@ struct FieldTableState {
     var table = EntryTable()
     /// The fields that expire, nil while none ever did.
     var expiry: UnsafeMutablePointer<ExpiryIndex>?
+    /// What stands for the hash in its database's index of expiring fields (`FieldTicket`).
+    var ticket: UnsafeMutableRawPointer?
+    /// A hash that would still be compact if none of its fields had ever expired.
+    var isSmall = false
     /// How many buckets `release` has emptied.
     var drained = 0
 }
@@ -20,7 +24,7 @@ public struct FieldTable: Equatable {
     public let base: UnsafeMutableRawPointer
 
     static let blockSize = (MemoryLayout<FieldTableState>.size + 7) & ~7
-    private static let indexSize = (MemoryLayout<ExpiryIndex>.size + 63) & ~63
+    static let indexSize = (MemoryLayout<ExpiryIndex>.size + 63) & ~63
 
     @inline(__always)
     public init(_ base: UnsafeMutableRawPointer) { self.base = base }
@@ -48,6 +52,7 @@ public struct FieldTable: Equatable {
             memory.freeTable(index, FieldTable.indexSize)
             state.pointee.expiry = nil
         }
+        dropTicket(memory)
         var left = max(effort, 1)
         while left > 0 {
             guard let bucket = state.pointee.table.bucketToDrain(state.pointee.drained) else {
@@ -87,6 +92,7 @@ public struct FieldTable: Equatable {
     /// A deep copy; `visit` sees each new entry.
     public func copy(_ heap: ObjectHeap, visit: (Entry) -> Void = { _ in }) -> FieldTable {
         let fresh = FieldTable.make(heap, reserving: count)
+        fresh.state.pointee.isSmall = state.pointee.isSmall
         forEach { entry in
             let size = entry.allocationSize
             let clone = Entry(heap.memory.allocate(size))
@@ -206,7 +212,7 @@ public struct FieldTable: Equatable {
 
     /// A block for a field; long values get a block of their own.
     @inline(__always)
-    private static func build(
+    static func build(
         _ field: Bytes, _ value: Bytes, _ expiry: Int64?, _ memory: Memory
     ) -> Entry {
         let hasExpiry = expiry != nil
@@ -241,7 +247,7 @@ public struct FieldTable: Equatable {
     }
 
     /// Puts `fresh` in the place of `old`, which is freed with its value.
-    private func exchange(
+    func exchange(
         _ old: Entry, at place: EntryPlace, _ fresh: Entry, _ heap: ObjectHeap
     ) {
         invariant(place.pointee == old.base, "the place belongs to another field")
@@ -251,68 +257,11 @@ public struct FieldTable: Equatable {
         FieldTable.free(old, heap.memory)
     }
 
-    // MARK: Expiry
-
-    /// When the first of the fields expires; nil when none does.
-    @inline(__always)
-    public var earliestExpiry: Int64? {
-        guard let index = state.pointee.expiry else { return nil }
-        return index.pointee.first()?.expiresAt
-    }
-
-    /// The field that expires first, when its time is over at `now`.
-    public func nextExpired(now: Int64) -> Entry? {
-        guard let index = state.pointee.expiry, index.pointee.mayHold(before: now),
-            let entry = index.pointee.first(), entry.isExpired(now: now)
-        else { return nil }
-        return entry
-    }
-
-    /// Sets when a field expires, in milliseconds since 1970, or with nil that it stays. Returns
-    /// its entry, which may have moved; nil when there is no such field.
-    @discardableResult
-    public func setExpiry(_ field: Bytes, at time: Int64?, _ heap: ObjectHeap) -> Entry? {
-        guard let place = state.pointee.table.locate(field, hash: heap.hash(field)),
-            let base = place.pointee
-        else { return nil }
-        let old = Entry(base)
-        if let time, old.hasExpiry {
-            unindex(old, heap.memory)
-            old.storeExpiry(time)
-            index(old, heap.memory)
-            return old
-        }
-        guard old.hasExpiry != (time != nil) else { return old }
-        guard let value = old.storedBytes else { unreachable("a field without a value") }
-        let fresh = FieldTable.build(old.key, value, time, heap.memory)
-        exchange(old, at: place, fresh, heap)
-        return fresh
-    }
-
-    private func index(_ entry: Entry, _ memory: Memory) {
-        let index = state.pointee.expiry ?? makeIndex(memory)
-        index.pointee.insert(entry, memory)
-    }
-
-    private func unindex(_ entry: Entry, _ memory: Memory) {
-        guard entry.hasExpiry else { return }
-        guard let index = state.pointee.expiry else { unreachable("no index of expiring fields") }
-        index.pointee.remove(entry, memory)
-    }
-
-    private func makeIndex(_ memory: Memory) -> UnsafeMutablePointer<ExpiryIndex> {
-        let raw = memory.allocateTable(FieldTable.indexSize)
-        let index = raw.bindMemory(to: ExpiryIndex.self, capacity: 1)
-        index.initialize(to: ExpiryIndex())
-        state.pointee.expiry = index
-        return index
-    }
-
     // MARK: Facts
 
     /// Bytes of everything, estimated from up to `samples` fields (0: all).
     public func memoryUsage(samples: Int) -> Int {
-        let fixed = FieldTable.blockSize + state.pointee.table.arrayBytes
+        let fixed = FieldTable.blockSize + state.pointee.table.arrayBytes + expiryBytes
         let total = count
         guard total > 0 else { return fixed }
         let wanted = samples == 0 ? total : min(samples, total)
