@@ -107,22 +107,24 @@ def impossible(fault, world):
     return None
 
 
-def break_world(make, args, timeline):
-    """All rounds in one world: their results and all writes."""
-    from martlet.chaos.clients import ACKNOWLEDGED, Clients
-    from martlet.chaos.rounds import Round
-    from martlet.chaos import check, world as worlds
+def break_world(make, chosen, args, timeline):
+    """All rounds in one world: their results, all writes, and the faults that are left to do when
+    the world was broken for good."""
+    from martlet.chaos.clients import Clients
+    from martlet.chaos.rounds import Broken
+    from martlet.chaos import world as worlds
 
     watch = Stopwatch()
     world = make()
-    clients, results = None, []
+    clients, results, left = None, [], list(chosen)
     try:
         timeline.note("%s: %d nodes, %d sentinels of %s, up in %s" % (
             world.kind, len(world.nodes), len(world.sentinels), world.binary, watch))
         clients = Clients(world, worlds.SET_NAME)
         clients.wait_steady()
         lost = set()
-        for fault in args.faults:
+        while left:
+            fault = left.pop(0)
             if world.kind not in fault.worlds:
                 continue
             reason = impossible(fault, world)
@@ -130,21 +132,13 @@ def break_world(make, args, timeline):
                 timeline.note("SKIPPED %s: %s" % (fault.name, reason))
                 continue
             time.sleep(1)  # a second of ordinary writes, to be seen in the plot
-            for number in range(1, args.rounds + 1):
-                timeline.label = "%s %s %d/%d" % (world.kind, fault.name, number, args.rounds)
-                one = Round(world, clients, fault, number, args, timeline)
-                results.append(one.run())
-                lost |= set(one.lost)
-            # What an earlier round had found may be gone by now.
-            every = [w for w in clients.poll() if w.fate == ACKNOWLEDGED and w not in lost]
-            late = check.read_back(world, every)
-            late = [w for w in late if w.ended <= results[-1].ended]
-            if late:
-                results[-1].lost += len(late)
-                lost |= set(late)
-                timeline.note("%d older writes are gone as well" % len(late))
-            timeline.label = ""
-        return results, clients.poll()
+            try:
+                rounds_of(fault, world, clients, lost, results, args, timeline)
+            except Broken:
+                timeline.label = ""
+                timeline.note("this world is broken for good: the rest goes on in a new one")
+                break
+        return results, clients.poll(), left
     finally:
         timeline.label = ""
         if clients:
@@ -152,6 +146,28 @@ def break_world(make, args, timeline):
         if args.keep_logs:
             keep_logs(world, args.keep_logs)
         world.close()
+
+
+def rounds_of(fault, world, clients, lost, results, args, timeline):
+    """The rounds of one fault, and what they lost in the end."""
+    from martlet.chaos import check
+    from martlet.chaos.clients import ACKNOWLEDGED
+    from martlet.chaos.rounds import Round
+
+    for number in range(1, args.rounds + 1):
+        timeline.label = "%s %s %d/%d" % (world.kind, fault.name, number, args.rounds)
+        one = Round(world, clients, fault, number, args, timeline)
+        results.append(one.result)
+        one.run()
+        lost |= set(one.lost)
+    # What an earlier round had found may be gone by now.
+    every = [w for w in clients.poll() if w.fate == ACKNOWLEDGED and w not in lost]
+    late = [w for w in check.read_back(world, every) if w.ended <= results[-1].ended]
+    if late:
+        results[-1].lost += len(late)
+        lost |= set(late)
+        timeline.note("%d older writes are gone as well" % len(late))
+    timeline.label = ""
 
 
 def keep_logs(world, folder):
@@ -254,9 +270,11 @@ def main():
         makes = makers(args, choose_wires(args, timeline), timeline)
     results, parts = [], []
     for make in makes:
-        found, writes = break_world(make, args, timeline)
-        results += found
-        parts.append((found, writes))
+        left = args.faults
+        while left:
+            found, writes, left = break_world(make, left, args, timeline)
+            results += found
+            parts.append((found, writes))
     if not results:
         raise Failure("none of these faults can happen here", MISUSE)
     rows = summary(results)

@@ -12,6 +12,10 @@ WRITABLE_FOR = 0.3
 """Writes must be acknowledged that long after the fault before a lane counts as going on."""
 
 
+class Broken(Exception):
+    """A server does not come up again: the world cannot be used any longer."""
+
+
 class Result:
     """What one round showed."""
 
@@ -114,12 +118,14 @@ class Round:
             self.fault.run(self)
         except AssertionError as error:
             self._problem(str(error))
-        finally:
-            self.world.revive()
         try:
+            self.world.revive()
             self.world.settle(SETTLE_LIMIT)
         except AssertionError as error:
             self._problem(str(error))
+            result.ended = time.monotonic()
+            result.unavailable = self._unavailable(result.ended)
+            raise Broken(str(error))
         self.until_writable(15)
         result.ended = time.monotonic()
         self._account()
