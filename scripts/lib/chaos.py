@@ -107,16 +107,17 @@ def impossible(fault, world):
     return None
 
 
-def break_world(make, chosen, args, timeline):
-    """All rounds in one world: their results, all writes, and the faults that are left to do when
-    the world was broken for good."""
+def break_world(make, chosen, args, timeline, part):
+    """All rounds in one world, results and writes of which go into `part`. Returns the faults that
+    are left to do when the world was broken for good."""
     from martlet.chaos.clients import Clients
     from martlet.chaos.rounds import Broken
     from martlet.chaos import world as worlds
 
     watch = Stopwatch()
     world = make()
-    clients, results, left = None, [], list(chosen)
+    clients, left = None, list(chosen)
+    results, writes = part
     try:
         timeline.note("%s: %d nodes, %d sentinels of %s, up in %s" % (
             world.kind, len(world.nodes), len(world.sentinels), world.binary, watch))
@@ -138,10 +139,11 @@ def break_world(make, chosen, args, timeline):
                 timeline.label = ""
                 timeline.note("this world is broken for good: the rest goes on in a new one")
                 break
-        return results, clients.poll(), left
+        return left
     finally:
         timeline.label = ""
         if clients:
+            writes += clients.poll()
             clients.stop()
         if args.keep_logs:
             keep_logs(world, args.keep_logs)
@@ -268,13 +270,20 @@ def main():
         makes = [lambda: compose.ComposeWorld(args, timeline.note)]
     else:
         makes = makers(args, choose_wires(args, timeline), timeline)
-    results, parts = [], []
-    for make in makes:
-        left = args.faults
-        while left:
-            found, writes, left = break_world(make, left, args, timeline)
-            results += found
-            parts.append((found, writes))
+    parts, interrupted = [], False
+    try:
+        for make in makes:
+            left = args.faults
+            while left:
+                parts.append(([], []))
+                left = break_world(make, left, args, timeline, parts[-1])
+    except KeyboardInterrupt:
+        # What was seen until then is worth its table.
+        interrupted = True
+        timeline.note("interrupted")
+    results = [result for found, _ in parts for result in found if result.unavailable is not None]
+    if not results and interrupted:
+        return 130
     if not results:
         raise Failure("none of these faults can happen here", MISUSE)
     rows = summary(results)
@@ -293,7 +302,7 @@ def main():
         say("report: %s" % args.html)
     ours = [r for r in results if r.server != "redis-server" or args.server]
     bad = [r for r in ours if r.problem or r.lost > r.kept]
-    return 1 if bad else 0
+    return 130 if interrupted else 1 if bad else 0
 
 
 run_main(main)
