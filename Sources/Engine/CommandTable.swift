@@ -38,6 +38,7 @@ public struct CommandTable: ~Copyable {
     }
 
     deinit {
+        for id in 0..<count { (commands + id).pointee.times.free() }
         commands.deallocate()
         places.deallocate()
     }
