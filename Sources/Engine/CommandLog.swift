@@ -1,14 +1,25 @@
-// The commands that took longer than `slowlog-log-slower-than`, the last `slowlog-max-len` of them.
-// Long argument lists and long arguments are cut as in the reference: at most 32 arguments, of at
-// most 128 bytes each, the rest only counted.
+// The commands that were remarkable: that took long, or whose request or reply was large. One log
+// for each kind, of the last so many. Long argument lists and long arguments are cut as in the
+// reference: at most 32 arguments, of at most 128 bytes each, the rest only counted.
 import Base
 
-public struct SlowLog {
+/// What a command is remembered for.
+public enum CommandLogKind: Int, CaseIterable, Sendable {
+    /// It took at least `commandlog-execution-slower-than` microseconds.
+    case slow
+    /// Its request had at least `commandlog-request-larger-than` bytes.
+    case largeRequest
+    /// Its reply had at least `commandlog-reply-larger-than` bytes.
+    case largeReply
+}
+
+public struct CommandLog {
     public struct Entry {
         public let id: Int64
         /// Seconds since 1970.
         public let time: Int64
-        public let microseconds: Int64
+        /// Microseconds, or bytes.
+        public let value: Int64
         public let arguments: [[UInt8]]
         public let peer: String
         public let clientName: String
@@ -37,12 +48,12 @@ public struct SlowLog {
     }
 
     mutating func append(
-        _ arguments: [[UInt8]], _ session: UnsafeMutablePointer<Session>, microseconds: Int64,
+        _ arguments: [[UInt8]], _ session: UnsafeMutablePointer<Session>, value: Int64,
         at now: WallTime, keeping limit: Int
     ) {
         entries.append(
             Entry(
-                id: nextID, time: now.seconds, microseconds: microseconds, arguments: arguments,
+                id: nextID, time: now.seconds, value: value, arguments: arguments,
                 peer: session.pointee.peerAddress, clientName: session.pointee.name))
         nextID += 1
         while count > limit { first += 1 }
@@ -70,5 +81,17 @@ public struct SlowLog {
         }
         if kept < count { out.append(Array("... (\(count - kept) more arguments)".utf8)) }
         return out
+    }
+}
+
+/// The three logs.
+public struct CommandLogs {
+    private var logs = Array(repeating: CommandLog(), count: CommandLogKind.allCases.count)
+
+    public init() {}
+
+    public subscript(_ kind: CommandLogKind) -> CommandLog {
+        get { logs[kind.rawValue] }
+        set { logs[kind.rawValue] = newValue }
     }
 }

@@ -13,6 +13,10 @@ public struct CommandTimer {
     private var scale: UInt64 = 1 &<< 19
     /// Commands of at least so many nanoseconds are told to whoever observes; see `Observation`.
     var observedFrom: UInt64 = .max
+    /// Batches of at least so many bytes are weighed command by command; see `BatchObservation`.
+    var weighedFrom = Int.max
+    /// Replies of at least so many bytes are logged.
+    var largeReplyFrom = Int.max
 
     private static let fraction: UInt64 = 20
 

@@ -195,6 +195,7 @@ extension ConfigTable {
         table.number("cluster-ping-interval", \.clusterPingInterval, 0...Int.max, flags: [.hidden])
         table.bool(
             "cluster-allow-empty-primary-restart", \.clusterAllowEmptyPrimaryRestart)
+        table.bool("cluster-slot-stats-enabled", \.clusterSlotStats)
     }
 
     private static func addLimits(_ table: inout ConfigEntries) {

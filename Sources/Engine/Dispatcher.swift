@@ -108,12 +108,15 @@ extension ExecutorPointer {
         }
         if prefetches, count > 1 { prefetchEntries(batch, count) }
         pointee.timer.start()
+        let weighed = weighed(count, inputBytes: available.count)
 
         var done = 0
         var consumed = count == 0 ? parser.position : 0
         let logs = logsStream(session)
         while done < count {
             let database = session.pointee.database
+            let isWeighed = _slowPath(weighed.contains(done))
+            let before = isWeighed ? weighBefore(session) : CommandWeight()
             if _slowPath(run(batch + done, session) == .postpone) {
                 postpone(session)
                 break
@@ -123,6 +126,11 @@ extension ExecutorPointer {
                 logFromPrimary(
                     batch + done, available[start..<batch[done].end], databaseBefore: database,
                     session)
+            }
+            if _slowPath(isWeighed) {
+                weighAfter(
+                    batch + done, session, before, size: batch[done].end &- consumed,
+                    rest: count &- done &- 1)
             }
             consumed = batch[done].end
             done &+= 1
@@ -297,6 +305,9 @@ extension ExecutorPointer {
         if _slowPath(bytes.base[start] == UInt8(ascii: "-")) {
             command.pointee.failedCalls &+= 1
             countErrorReply(bytes[start..<bytes.count])
+        }
+        if _slowPath(bytes.count &- start >= pointee.timer.largeReplyFrom) {
+            noteLargeReply(session, bytes.count - start)
         }
         queueWrite(session)
     }

@@ -149,7 +149,12 @@ public struct Executor: ~Copyable {
         (@convention(c) (UnsafeMutableRawPointer, UnsafeRawPointer) -> Void)?
 
     public var timer = CommandTimer()
-    public var slowLog = SlowLog()
+    public var commandLogs = CommandLogs()
+    public var hotKeys = HotKeys()
+    /// When the hot keys look at a command again.
+    var sampling = Sampling()
+    /// What each slot has cost, while that is counted.
+    public internal(set) var slotStats: UnsafeMutablePointer<SlotUsage>?
     public var latency = LatencyMonitor()
     /// Sessions that are shown every command.
     public var monitors = PointerList()
@@ -202,6 +207,7 @@ public struct Executor: ~Copyable {
 
     deinit {
         frame.deallocate()
+        slotStats?.deallocate()
         batch?.deallocate()
         rewrite.deinitialize(count: 1)
         rewrite.deallocate()

@@ -18,6 +18,12 @@ extension ExecutorPointer {
             lowest = min(lowest, threshold.saturatingProduct(1_000_000))
         }
         pointee.timer.observedFrom = pointee.monitors.isEmpty ? lowest : 0
+        let request = settings.largeRequestFrom
+        pointee.timer.weighedFrom = request >= 0 ? request : .max
+        let reply = settings.largeReplyFrom
+        pointee.timer.largeReplyFrom = reply >= 0 ? reply : .max
+        applySlotStats()
+        if pointee.slotStats != nil { pointee.timer.weighedFrom = 0 }
     }
 
     /// A command ended that somebody may want to know of.
@@ -48,13 +54,9 @@ extension ExecutorPointer {
         microseconds: Int64
     ) {
         let settings = pointee.settings
-        guard settings.slowLogThreshold >= 0, microseconds >= Int64(settings.slowLogThreshold),
-            settings.slowLogLength > 0
+        guard settings.slowLogThreshold >= 0, microseconds >= Int64(settings.slowLogThreshold)
         else { return }
-        let arguments = SlowLog.trimmed(frame.pointee.argumentCount, frame.pointee.shown)
-        pointee.slowLog.append(
-            arguments, session, microseconds: microseconds, at: pointee.now.wall,
-            keeping: settings.slowLogLength)
+        note(.slow, frame, session, microseconds, settings.slowLogLength)
     }
 
     // MARK: Monitors

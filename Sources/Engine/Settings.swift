@@ -159,6 +159,14 @@ public struct Settings {
     /// In microseconds; -1 is off.
     public var slowLogThreshold = 10000
     public var slowLogLength = 128
+    /// In bytes; -1 is off.
+    public var largeRequestFrom = 1_048_576
+    public var largeRequestLength = 128
+    /// In bytes; -1 is off.
+    public var largeReplyFrom = 1_048_576
+    public var largeReplyLength = 128
+    /// CLUSTER SLOT-STATS tells of processor time and traffic, not only of keys.
+    public var clusterSlotStats = false
     /// 0 is no limit.
     public var trackingTableMaxKeys = 1_000_000
 

@@ -125,7 +125,10 @@ extension NodePointer {
         case .unpauseWrites:
             pointee.clusterPauseUntil = nil
             setInternalPause(false)
-        case .ownershipChanged, .routingChanged: updateRouting()
+        case .ownershipChanged(let slots):
+            for slot in slots.slots { executor.resetSlotStats(slot) }
+            updateRouting()
+        case .routingChanged: updateRouting()
         case .deleteKeys(let slots): deleteKeys(in: slots)
         case .clusterStateChanged: updateRouting()
         case .shardSlotsLost(let slots): executor.dropShardChannels(in: slots)

@@ -12,6 +12,8 @@ extension Extension {
         registry.registerServerCommands()
         registry.registerCommandCommands()
         registry.registerSlowLogCommands()
+        registry.registerCommandLogCommands()
+        registry.registerHotKeysCommand()
         registry.registerLatencyCommands()
         registry.registerMonitorCommand()
         registry.registerLolwutCommand()

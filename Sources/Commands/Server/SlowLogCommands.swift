@@ -1,4 +1,5 @@
-// SLOWLOG: what took longer than `slowlog-log-slower-than`, the newest first.
+// SLOWLOG: what took longer than `slowlog-log-slower-than`, the newest first: the first of the logs
+// of COMMANDLOG under its old name.
 import Base
 import Engine
 import RESP
@@ -54,31 +55,20 @@ extension Registry {
 
 private func get(_ call: Call) {
     guard call.count <= 3 else { return call.refuseSubcommand() }
-    let log = call.executor.pointee.slowLog
-    var count: Int64 = 10
+    var count = 10
     if call.count == 3 {
-        let error = ErrorReply("ERR count should be greater than or equal to -1")
-        guard let given = call.integerOrReply(2, error) else { return }
-        guard given >= -1 else { return call.reply.error(error) }
-        count = given == -1 ? Int64(log.count) : given
+        guard let given = commandLogCountOrReply(call, 2) else { return }
+        count = given
     }
-    call.reply.array(min(log.count, Int(clamping: count)))
-    for entry in log.newestFirst.prefix(Int(clamping: count)) {
-        call.reply.array(6)
-        call.reply.integer(entry.id)
-        call.reply.integer(entry.time)
-        call.reply.integer(entry.microseconds)
-        call.reply.array(entry.arguments.count)
-        for argument in entry.arguments { call.reply.bulk(argument) }
-        call.reply.bulk(entry.peer)
-        call.reply.bulk(entry.clientName)
-    }
+    replyCommandLog(call, .slow, count)
 }
 
-private func length(_ call: Call) { call.reply.integer(call.executor.pointee.slowLog.count) }
+private func length(_ call: Call) {
+    call.reply.integer(call.executor.pointee.commandLogs[.slow].count)
+}
 
 private func reset(_ call: Call) {
-    call.executor.pointee.slowLog.removeAll()
+    call.executor.pointee.commandLogs[.slow].removeAll()
     call.reply.ok()
 }
 

@@ -413,6 +413,9 @@ private let helpLines: [StaticString] = [
         Output format is an array where each array element is a map containing attributes of \
     a link
     """,
+    "SLOT-STATS SLOTSRANGE <start-slot> <end-slot>",
+    "SLOT-STATS ORDERBY <metric> [LIMIT <limit>] [ASC|DESC]",
+    "    Return the keys of slots, and with cluster-slot-stats-enabled what they have cost.",
     "WHY [<count>]",
     "    Return the latest cluster events: what happened, and why a failover did or did not.",
 ]

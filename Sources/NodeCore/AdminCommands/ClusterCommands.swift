@@ -20,6 +20,7 @@ extension Registry {
         registerClusterReports()
         registerClusterMaps()
         registerSlotReports()
+        registerSlotStats()
         registerSlotChanges()
         registerMemberChanges()
         registerRedirectionModes()

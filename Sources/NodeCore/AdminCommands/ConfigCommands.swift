@@ -161,6 +161,7 @@ private func configResetStatistics(_ call: Call) {
     fresh.peakMemory = before.peakMemory
     call.executor.pointee.stats = fresh
     call.keyspace.resetLazyFreed()
+    call.executor.resetSlotStats()
     node.pointee.persistence.savesStarted = 0
     node.pointee.admin.samples = Samples()
     node.pointee.admin.synchronisations = SynchronisationCounts(node.pointee.primary)
