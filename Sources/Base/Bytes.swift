@@ -41,6 +41,29 @@ public struct Bytes {
         a.count == b.count && memcmp(a.base, b.base, a.count) == 0
     }
 
+    /// True when both are the same 4 to 24 bytes, as most keys are that long: two or three
+    /// overlapping loads. False also for what is shorter or longer.
+    @inline(__always)
+    public func isSameShort(as other: Bytes) -> Bool {
+        guard count == other.count, count <= 24, count >= 4 else { return false }
+        let mine = UnsafeRawPointer(base)
+        let theirs = UnsafeRawPointer(other.base)
+        if count < 8 {
+            let end = count &- 4
+            return mine.loadUnaligned(as: UInt32.self) == theirs.loadUnaligned(as: UInt32.self)
+                && mine.loadUnaligned(fromByteOffset: end, as: UInt32.self)
+                    == theirs.loadUnaligned(fromByteOffset: end, as: UInt32.self)
+        }
+        @inline(__always)
+        func difference(_ offset: Int) -> UInt64 {
+            mine.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                ^ theirs.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+        }
+        // What tells keys apart mostly stands at their end.
+        guard difference(count &- 8) == 0, difference(0) == 0 else { return false }
+        return count <= 16 || difference(8) == 0
+    }
+
     @inline(__always)
     public static func == (a: Bytes, b: StaticString) -> Bool { a == Bytes(b) }
 

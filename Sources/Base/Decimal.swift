@@ -9,6 +9,13 @@ public func writeDecimal(_ value: Int64, to out: UnsafeMutablePointer<UInt8>) ->
         out[0] = 48 &+ UInt8(truncatingIfNeeded: value)
         return 1
     }
+    if value >= 10 && value < 100 {
+        let digits = UInt32(truncatingIfNeeded: value)
+        let tens: UInt32 = (digits &* 103) &>> 10
+        out[0] = 48 &+ UInt8(truncatingIfNeeded: tens)
+        out[1] = 48 &+ UInt8(truncatingIfNeeded: digits &- tens &* 10)
+        return 2
+    }
     return writeLongDecimal(value, to: out)
 }
 

@@ -29,12 +29,12 @@
 #include <signal.h>
 
 // Asks the processor to load the cache line of `address`; never faults.
-static inline void clinux_prefetch(const void *_Nonnull address) {
+static inline __attribute__((always_inline)) void clinux_prefetch(const void *_Nonnull address) {
     __builtin_prefetch(address, 0, 3);
 }
 
 // A cheap monotonic counter (TSC on x86-64, the virtual counter on arm64), in unspecified units.
-static inline uint64_t clinux_cycles(void) {
+static inline __attribute__((always_inline)) uint64_t clinux_cycles(void) {
 #if defined(__x86_64__)
     return __builtin_ia32_rdtsc();
 #elif defined(__aarch64__)

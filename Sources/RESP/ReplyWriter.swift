@@ -61,7 +61,7 @@ public struct ReplyWriter {
         to[length] = 13
         to[length &+ 1] = 10
         length &+= 2
-        (to + length).update(from: bytes.base, count: bytes.count)
+        moveShort(to: to + length, from: bytes.base, count: bytes.count)
         end(to, length &+ bytes.count)
     }
 
@@ -79,19 +79,21 @@ public struct ReplyWriter {
     @inline(__always)
     public func bulk(decimal value: Int64) {
         let to = out.pointee.reserve(32)
+        // The digits go where they belong when there are less than ten: behind `$n` and a line end.
+        let count = writeDecimal(value, to: to + 4)
         to[0] = UInt8(ascii: "$")
-        var digits: (UInt64, UInt64, UInt64) = (0, 0, 0)
-        withUnsafeMutableBytes(of: &digits) { scratch in
-            guard let base = scratch.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
-                return
-            }
-            let count = writeDecimal(value, to: base)
-            var length = 1 &+ writeDecimal(Int64(count), to: to + 1)
-            to[length] = 13
-            to[length &+ 1] = 10
-            length &+= 2
-            (to + length).update(from: base, count: count)
-            end(to, length &+ count)
+        if _fastPath(count < 10) {
+            to[1] = 48 &+ UInt8(truncatingIfNeeded: count)
+            to[2] = 13
+            to[3] = 10
+            end(to, 4 &+ count)
+        } else {
+            moveBytes(to: to + 5, from: to + 4, count: count)
+            to[1] = 48 &+ UInt8(truncatingIfNeeded: count / 10)
+            to[2] = 48 &+ UInt8(truncatingIfNeeded: count % 10)
+            to[3] = 13
+            to[4] = 10
+            end(to, 5 &+ count)
         }
     }
 

@@ -174,20 +174,22 @@ public struct RequestParser {
     ) -> ParseResult {
         let base = self.base
         let end = self.end
-        let line = RequestParser.number(base, position &+ 1, end)
-        guard line.result == .command else {
-            if line.result == .incomplete { return lineIncomplete(position, .bigMultibulkCount) }
-            return fail(.invalidMultibulkLength)
-        }
-        let announced = line.value
-        guard announced <= Int(Int32.max) else { return fail(.invalidMultibulkLength) }
-        if announced > 10 && !limits.authenticated {
-            return fail(.unauthenticatedMultibulkLength)
-        }
-        var cursor = line.next
-        if announced <= 0 {
-            position = cursor
-            return .empty
+        let announced: Int
+        var cursor: Int
+        // One load sees `*`, one digit and the line's end; the rest is read by `multibulkHead`.
+        let head: UInt32 =
+            end &- position >= 4
+            ? UnsafeRawPointer(base).loadUnaligned(
+                fromByteOffset: position, as: UInt32.self).littleEndian : 0
+        let digit: UInt32 = ((head &>> 8) & 0xFF) &- 49
+        if _fastPath(head & 0xFFFF_00FF == 0x0A0D_002A && digit < 9) {
+            announced = Int(digit) &+ 1
+            cursor = position &+ 4
+        } else {
+            let line = multibulkHead(limits)
+            guard line.result == .command else { return line.result }
+            announced = line.value
+            cursor = line.next
         }
         // However many are announced, none takes less than four bytes.
         let out = arguments.reserve(min(announced, (end &- cursor) &>> 2))
@@ -224,6 +226,29 @@ public struct RequestParser {
         arguments.wrote(announced)
         position = cursor
         return .command
+    }
+
+    /// How many arguments are announced, checked against the limits; moves past a request of none.
+    @inline(never)
+    private mutating func multibulkHead(_ limits: ParseLimits) -> NumberLine {
+        let line = RequestParser.number(base, position &+ 1, end)
+        guard line.result == .command else {
+            if line.result == .incomplete {
+                return NumberLine(lineIncomplete(position, .bigMultibulkCount))
+            }
+            return NumberLine(fail(.invalidMultibulkLength))
+        }
+        guard line.value <= Int(Int32.max) else {
+            return NumberLine(fail(.invalidMultibulkLength))
+        }
+        if line.value > 10 && !limits.authenticated {
+            return NumberLine(fail(.unauthenticatedMultibulkLength))
+        }
+        if line.value <= 0 {
+            position = line.next
+            return NumberLine(.empty)
+        }
+        return line
     }
 
     /// The bytes of `$0\r\n\r\n`: what each further argument takes at least.

@@ -57,7 +57,12 @@ extension Call {
         while size < keyGroup {
             let argument = position &+ size &* step
             guard argument < count else { break }
-            let key = keyspace.key(self[argument], database: database)
+            let bytes = self[argument]
+            let isAgain = size > 0 && bytes.isSameShort(as: keys[size &- 1].bytes)
+            let key =
+                isAgain
+                ? KeyRef(bytes, sameAs: keys[size &- 1])
+                : keyspace.key(bytes, database: database)
             (keys + size).initialize(to: key)
             if prefetches { keyspace.prefetchBucket(key) }
             size &+= 1

@@ -365,7 +365,7 @@ extension Entry {
         }
         let entry = Entry(base)
         entry.header = header
-        copyBytes(to: base + Entry.keyOffset(header), from: key.base, count: key.count)
+        moveShort(to: base + Entry.keyOffset(header), from: key.base, count: key.count)
         return entry
     }
 
@@ -410,7 +410,7 @@ extension Entry {
         header |= UInt64(truncatingIfNeeded: bytes.count) &<< Header.valueLengthShift
         header |= UInt64(clock & 0xFF_FFFF) &<< Header.clockShift
         self.header = header
-        moveBytes(to: embeddedStart, from: bytes.base, count: bytes.count)
+        moveShort(to: embeddedStart, from: bytes.base, count: bytes.count)
     }
 
     @inline(__always)

@@ -17,6 +17,7 @@ public enum EvictionPolicy: Int, Sendable, CaseIterable {
 
     /// True when only keys that expire may go.
     public var isVolatile: Bool { rawValue >= EvictionPolicy.volatileLRU.rawValue }
+    @inline(__always)
     public var usesFrequency: Bool { self == .allKeysLFU || self == .volatileLFU }
     public var usesTime: Bool { self == .allKeysLRU || self == .volatileLRU }
 }

@@ -16,4 +16,13 @@ public struct KeyRef {
         self.slot = slot
         self.database = UInt16(truncatingIfNeeded: database)
     }
+
+    /// The same key, where its bytes stand once more.
+    @inline(__always)
+    public init(_ bytes: Bytes, sameAs other: KeyRef) {
+        self.bytes = bytes
+        hash = other.hash
+        slot = other.slot
+        database = other.database
+    }
 }

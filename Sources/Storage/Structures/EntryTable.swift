@@ -160,9 +160,24 @@ struct EntryTable {
     func locate(_ key: Bytes, hash: UInt64) -> EntryPlace? {
         guard let buckets else { return nil }
         let bucket = EntryTable.bucket(buckets, EntryTable.index(hash, bits))
-        if let place = EntryTable.search(bucket, key, EntryTable.tag(hash)) { return place }
+        var mask: UInt64 = bucket.matches(EntryTable.tag(hash))
+        while mask != 0 {
+            let place = bucket.place(Bucket.index(mask))
+            if let base = place.pointee, Entry(base).hasKey(key) { return place }
+            mask &= mask &- 1
+        }
+        if _fastPath(!bucket.isChained && oldBuckets == nil) { return nil }
+        return locateFurther(bucket, key, hash)
+    }
+
+    /// The rest of the chain and, during a rehash, the old array: apart, so that each look-up
+    /// contains only the line where the key nearly always is.
+    @inline(never)
+    private func locateFurther(_ first: Bucket, _ key: Bytes, _ hash: UInt64) -> EntryPlace? {
+        let tag = EntryTable.tag(hash)
+        if let child = first.child, let place = EntryTable.search(child, key, tag) { return place }
         guard let old = oldBucket(hash) else { return nil }
-        return EntryTable.search(old, key, EntryTable.tag(hash))
+        return EntryTable.search(old, key, tag)
     }
 
     @inline(__always)
