@@ -111,6 +111,9 @@ public struct Command {
     public let id: UInt16
     /// Id of the container command, or the command's own.
     public let parent: UInt16
+    /// Position of the first member (or field) that is looked up in the collection at `firstKey`;
+    /// 0 when there is none.
+    public let member: Int16
     public let categories: CommandCategories
     // Statistics (INFO commandstats).
     public var calls: Int64 = 0
@@ -132,6 +135,8 @@ public struct CommandDeclaration {
     public let flags: CommandFlags
     public let categories: CommandCategories
     public let keys: [KeySpec]
+    /// As in `Command`: what a batch asks for ahead.
+    public let member: Int
     public let syntax: StaticString
     public let summary: StaticString
     public let complexity: StaticString

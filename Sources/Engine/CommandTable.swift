@@ -200,7 +200,8 @@ public struct CommandTable: ~Copyable {
         return Command(
             handler: handler, flags: flags, arity: Int16(declaration.arity),
             firstKey: Int16(first), lastKey: Int16(last), keyStep: Int16(step), id: id,
-            parent: parent == noParent ? id : parent, categories: declaration.categories)
+            parent: parent == noParent ? id : parent, member: Int16(declaration.member),
+            categories: declaration.categories)
     }
 
     /// Takes a command, by its full name, out of COMMAND's lists. It goes on working.

@@ -33,7 +33,7 @@ private struct RecentName {
         _ name: Bytes, in table: UnsafeMutablePointer<CommandTable>
     ) -> UnsafeMutablePointer<Command>? {
         guard name.count > 0, name.count <= 8, name.base + 8 <= inputEnd else {
-            return table.pointee.find(name)
+            return lookUp(name, table)
         }
         // One load sees the whole name; what follows it is shifted out.
         let loaded = UnsafeRawPointer(name.base).loadUnaligned(as: UInt64.self).littleEndian
@@ -41,9 +41,40 @@ private struct RecentName {
         if seen == word, name.count == count { return command }
         word = seen
         count = name.count
-        command = table.pointee.find(name)
+        command = lookUp(name, table)
         return command
     }
+
+    @inline(never)
+    private func lookUp(
+        _ name: Bytes, _ table: UnsafeMutablePointer<CommandTable>
+    ) -> UnsafeMutablePointer<Command>? { table.pointee.find(name) }
+}
+
+/// The latest first key of a batch: what is sent in a row is often about one key, and comparing two
+/// words is a tenth of a hash.
+private struct RecentKey {
+    let keyspace: Keyspace
+    let database: Int
+    private var latest: KeyRef?
+
+    init(_ keyspace: Keyspace, database: Int) {
+        self.keyspace = keyspace
+        self.database = database
+    }
+
+    @inline(__always)
+    mutating func key(_ bytes: Bytes) -> KeyRef {
+        if let latest, bytes.isSameShort(as: latest.bytes) {
+            return KeyRef(bytes, sameAs: latest)
+        }
+        let key = hashed(bytes)
+        latest = key
+        return key
+    }
+
+    @inline(never)
+    private func hashed(_ bytes: Bytes) -> KeyRef { keyspace.key(bytes, database: database) }
 }
 
 extension ExecutorPointer {
@@ -89,10 +120,12 @@ extension ExecutorPointer {
         let limits = ParseLimits(
             bulkLength: pointee.settings.maxBulkLength,
             authenticated: session.pointee.flags.contains(.authenticated))
-        let prefetches = pointee.keyspace.gainsFromPrefetch(
-            database: Int(session.pointee.database))
-        var recent = RecentName(inputEnd: available.base + available.count)
+        let database = Int(session.pointee.database)
+        let prefetches = pointee.keyspace.gainsFromPrefetch(database: database)
+        var names = RecentName(inputEnd: available.base + available.count)
+        var keys = RecentKey(pointee.keyspace, database: database)
         var count = 0
+        var hasMembers = false
         var result = ParseResult.command
         while count < Self.batchLimit {
             let argument = pointee.arguments.count
@@ -102,11 +135,13 @@ extension ExecutorPointer {
                 if result == .empty { continue }
                 break
             }
-            prepare(batch + count, argument, end: parser.position, session, &recent)
+            prepare(batch + count, argument, end: parser.position, &names, &keys)
+            if let command = batch[count].command, command.pointee.member > 0 { hasMembers = true }
             if prefetches, let key = batch[count].key { pointee.keyspace.prefetchBucket(key) }
             count &+= 1
         }
         if prefetches, count > 1 { prefetchEntries(batch, count) }
+        if hasMembers, count > 1 { prefetchMembers(batch, count) }
         pointee.timer.start()
         let weighed = weighed(count, inputBytes: available.count)
 
@@ -176,19 +211,18 @@ extension ExecutorPointer {
     @inline(__always)
     private func prepare(
         _ place: UnsafeMutablePointer<ParsedCommand>, _ first: Int, end: Int,
-        _ session: UnsafeMutablePointer<Session>, _ recent: inout RecentName
+        _ names: inout RecentName, _ keys: inout RecentKey
     ) {
         let arguments = pointee.arguments.base + first
         let count = pointee.arguments.count &- first
-        let command = recent.find(arguments[0], in: pointee.commands)
+        let command = names.find(arguments[0], in: pointee.commands)
         place.initialize(
             to: ParsedCommand(
                 command: command, firstArgument: first, argumentCount: count, end: end, key: nil))
         guard let command else { return }
         let position = Int(command.pointee.firstKey)
         if position > 0, position < count {
-            place.pointee.key = pointee.keyspace.key(
-                arguments[position], database: Int(session.pointee.database))
+            place.pointee.key = keys.key(arguments[position])
         }
     }
 
@@ -198,6 +232,36 @@ extension ExecutorPointer {
         let keyspace = pointee.keyspace
         for index in 0..<count {
             if let key = batch[index].key { keyspace.prefetchEntry(key) }
+        }
+    }
+
+    /// Asks for the members that commands will look up in large collections: their buckets, then
+    /// their entries. What the table of keys is spared by `prefetches` does not matter here: a
+    /// single key may hold millions of members.
+    @inline(never)
+    private func prefetchMembers(_ batch: UnsafeMutablePointer<ParsedCommand>, _ count: Int) {
+        let keyspace = pointee.keyspace
+        withUnsafeTemporaryAllocation(of: MemberPlace.self, capacity: Self.batchLimit) { room in
+            guard let places = room.baseAddress else { return }
+            var found = 0
+            var latest: UInt64?
+            var table: FieldTable?
+            for index in 0..<count {
+                guard let command = batch[index].command, let key = batch[index].key else {
+                    continue
+                }
+                let member = Int(command.pointee.member)
+                guard member > 0, member < batch[index].argumentCount else { continue }
+                if key.hash != latest {
+                    latest = key.hash
+                    table = keyspace.largeMemberTable(key)
+                }
+                guard let table else { continue }
+                let text = pointee.arguments.base[batch[index].firstArgument &+ member]
+                (places + found).initialize(to: keyspace.memberPlace(text, in: table))
+                found &+= 1
+            }
+            for index in 0..<found { places[index].prefetchEntries() }
         }
     }
 
@@ -301,9 +365,9 @@ extension ExecutorPointer {
         _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>,
         _ output: UnsafeMutablePointer<Buffer>, _ start: Int
     ) {
-        let bytes = output.pointee.bytes
-        if _slowPath(bytes.base[start] == UInt8(ascii: "-")) {
+        if _slowPath(output.pointee.bytes.base[start] == UInt8(ascii: "-")) {
             command.pointee.failedCalls &+= 1
+            let bytes = output.pointee.bytes
             countErrorReply(bytes[start..<bytes.count])
         }
         if _slowPath(bytes.count &- start >= pointee.timer.largeReplyFrom) {

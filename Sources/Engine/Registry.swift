@@ -28,14 +28,16 @@ public struct Registry: ~Copyable {
     /// take minutes to compile.
     ///
     /// - `acl`: categories beyond those that the flags imply (write, read, fast or slow, …).
+    /// - `member`: where the first member or field stands that is looked up in the collection.
     /// - `syntax`: the arguments as COMMAND DOCS describes them, see `CommandSyntax`.
     /// - `history`, `tips`: one per line. `deprecated`: version, a space, the replacement.
     public mutating func command(
         _ name: StaticString, of container: StaticString? = nil, since: StaticString, arity: Int,
         _ flags: CommandFlags = [], acl: CommandCategories = [], keys: [KeySpec] = [],
-        syntax: StaticString = "", summary: StaticString = "", complexity: StaticString = "",
-        history: StaticString = "", tips: StaticString = "", deprecated: StaticString = "",
-        system: Bool = false, group: CommandGroup? = nil, finder: KeyFinder? = nil,
+        member: Int = 0, syntax: StaticString = "", summary: StaticString = "",
+        complexity: StaticString = "", history: StaticString = "", tips: StaticString = "",
+        deprecated: StaticString = "", system: Bool = false, group: CommandGroup? = nil,
+        finder: KeyFinder? = nil,
         handler: @escaping CommandHandler
     ) {
         if let accepts, !accepts(container.map { "\($0)|\(name)" } ?? "\(name)") { return }
@@ -43,8 +45,9 @@ public struct Registry: ~Copyable {
             CommandDeclaration(
                 name: name, container: container, group: group ?? self.group, since: since,
                 arity: arity, flags: flags, categories: Registry.implied(flags).union(acl),
-                keys: keys, syntax: syntax, summary: summary, complexity: complexity,
-                history: history, tips: tips, deprecated: deprecated, isSystem: system),
+                keys: keys, member: member, syntax: syntax, summary: summary,
+                complexity: complexity, history: history, tips: tips, deprecated: deprecated,
+                isSystem: system),
             handler: handler, finder: finder)
     }
 

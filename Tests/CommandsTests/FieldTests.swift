@@ -99,4 +99,32 @@ import Testing
         }
         harness.keyspace.checkInvariants()
     }
+
+    /// What a batch asks for ahead may be gone, or of another type, when its turn comes.
+    @Test func pipelinesOnLargeCollections() {
+        let harness = CommandHarness()
+        let names = (0..<6000).map { "m\($0)" }
+        harness.run(["SADD", "s"] + names)
+        harness.run(["HSET", "h"] + names.flatMap { [$0, "v"] })
+        harness.run(["ZADD", "z"] + names.flatMap { ["1", $0] })
+        let requests: [[String]] = [
+            ["SADD", "s", "m1"], ["SADD", "s", "new"], ["SREM", "s", "m2"],
+            ["SISMEMBER", "s", "m2"], ["HGET", "h", "m5"], ["HSET", "h", "m5", "w"],
+            ["HGET", "h", "m5"], ["HDEL", "h", "m5"], ["HGET", "h", "m5"], ["ZSCORE", "z", "m9"],
+            ["ZADD", "z", "2", "m9"], ["ZSCORE", "z", "m9"], ["ZREM", "z", "m9"],
+            ["ZRANK", "z", "m9"], ["DEL", "h"], ["HGET", "h", "m7"], ["SADD", "h", "m7"],
+            ["HGET", "h", "m7"], ["SISMEMBER", "h", "m7"], ["ZADD", "z", "nan", "m8"],
+        ]
+        let bytes = requests.flatMap { words in
+            CommandHarness.encode(words.map { Array($0.utf8) })
+        }
+        harness.feed(bytes)
+        let together = harness.replies()
+        #expect(together.count == requests.count)
+        let expected: [Reply] = [
+            0, 1, 1, 0, "v", 0, "w", 1, .null, "1", 0, "2", 1, .null, 1, .null, 1,
+        ]
+        #expect(Array(together.prefix(expected.count)) == expected)
+        #expect(together[18] == 1)
+    }
 }

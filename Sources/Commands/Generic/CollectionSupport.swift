@@ -35,6 +35,7 @@ struct GatheredReply {
 
     mutating func added(_ replies: Int = 1) { count += replies }
 
+    @inline(__always)
     mutating func bulk(_ value: PackedValue) {
         writer.bulk(value)
         count += 1

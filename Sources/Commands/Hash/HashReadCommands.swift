@@ -9,6 +9,7 @@ extension Registry {
         command(
             "hget", since: "2.0.0", arity: 3, [.readonly, .fast], acl: [.hash],
             keys: [.range(1, [.RO, .access])],
+            member: 2,
             syntax: "key field",
             summary: "Get the value of a hash field",
             complexity: "O(1)"
@@ -17,6 +18,7 @@ extension Registry {
         command(
             "hmget", since: "2.0.0", arity: -3, [.readonly, .fast], acl: [.hash],
             keys: [.range(1, [.RO, .access])],
+            member: 2,
             syntax: "key field...",
             summary: "Get the values of all the given hash fields",
             complexity: "O(N) where N is the number of fields being requested."
@@ -25,6 +27,7 @@ extension Registry {
         command(
             "hexists", since: "2.0.0", arity: 3, [.readonly, .fast], acl: [.hash],
             keys: [.range(1, [.RO])],
+            member: 2,
             syntax: "key field",
             summary: "Determine if a hash field exists",
             complexity: "O(1)"
@@ -41,6 +44,7 @@ extension Registry {
         command(
             "hstrlen", since: "3.2.0", arity: 3, [.readonly, .fast], acl: [.hash],
             keys: [.range(1, [.RO])],
+            member: 2,
             syntax: "key field",
             summary: "Get the length of the value of a hash field",
             complexity: "O(1)"

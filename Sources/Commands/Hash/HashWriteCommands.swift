@@ -10,6 +10,7 @@ extension Registry {
         command(
             "hset", since: "2.0.0", arity: -4, [.write, .denyOOM, .fast], acl: [.hash],
             keys: [.range(1, [.RW, .update])],
+            member: 2,
             syntax: "key <field_value: field value>...",
             summary: "Set the string value of a hash field",
             complexity: """
@@ -22,6 +23,7 @@ extension Registry {
         command(
             "hmset", since: "2.0.0", arity: -4, [.write, .denyOOM, .fast], acl: [.hash],
             keys: [.range(1, [.RW, .update])],
+            member: 2,
             syntax: "key <field_value: field value>...",
             summary: "Set multiple hash fields to multiple values",
             complexity: "O(N) where N is the number of fields being set.",
@@ -31,6 +33,7 @@ extension Registry {
         command(
             "hsetnx", since: "2.0.0", arity: 4, [.write, .denyOOM, .fast], acl: [.hash],
             keys: [.range(1, [.RW, .insert])],
+            member: 2,
             syntax: "key field value",
             summary: "Set the value of a hash field, only if the field does not exist",
             complexity: "O(1)"
@@ -39,6 +42,7 @@ extension Registry {
         command(
             "hdel", since: "2.0.0", arity: -3, [.write, .fast], acl: [.hash],
             keys: [.range(1, [.RW, .delete])],
+            member: 2,
             syntax: "key field...",
             summary: "Delete one or more hash fields",
             complexity: "O(N) where N is the number of fields to be removed.",
@@ -48,6 +52,7 @@ extension Registry {
         command(
             "hincrby", since: "2.0.0", arity: 4, [.write, .denyOOM, .fast], acl: [.hash],
             keys: [.range(1, [.RW, .access, .update])],
+            member: 2,
             syntax: "key field increment:integer",
             summary: "Increment the integer value of a hash field by the given number",
             complexity: "O(1)"
@@ -56,6 +61,7 @@ extension Registry {
         command(
             "hincrbyfloat", since: "2.6.0", arity: 4, [.write, .denyOOM, .fast], acl: [.hash],
             keys: [.range(1, [.RW, .access, .update])],
+            member: 2,
             syntax: "key field increment:double",
             summary: "Increment the float value of a hash field by the given amount",
             complexity: "O(1)"

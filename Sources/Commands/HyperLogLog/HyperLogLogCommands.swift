@@ -83,8 +83,24 @@ extension Call {
     var sparseLimit: Int { limits.hllSparseBytes }
 }
 
+/// Whether a dense sketch is as high as all elements of PFADD would raise it, as it mostly is.
+private func hasAll(_ call: Call, _ bytes: Bytes) -> Bool {
+    guard HyperLogLog.encoding(of: bytes) == .dense else { return false }
+    let registers = bytes.base + HyperLogLog.headerSize
+    for index in 2..<max(call.count, 2) {
+        let (register, rank) = HyperLogLog.place(of: call[index])
+        if HyperLogLog.denseRegister(registers, register) < rank { return false }
+    }
+    return true
+}
+
 private func pfadd(_ call: Call) {
     let key = call.key(1)
+    if let entry = call.lookupWrite(key), entry.isString, let bytes = entry.storedBytes,
+        hasAll(call, bytes)
+    {
+        return call.reply.integer(0)
+    }
     guard let found = call.sketchForChangeOrReply(key) else { return }
     var sketch = found.sketch
     var changes: Int64 = found.isNew ? 1 : 0

@@ -10,6 +10,7 @@ extension Registry {
         command(
             "sadd", since: "1.0.0", arity: -3, [.write, .denyOOM, .fast], acl: [.set],
             keys: [.range(1, [.RW, .insert])],
+            member: 2,
             syntax: "key member...",
             summary: "Add one or more members to a set",
             complexity: """
@@ -22,6 +23,7 @@ extension Registry {
         command(
             "srem", since: "1.0.0", arity: -3, [.write, .fast], acl: [.set],
             keys: [.range(1, [.RW, .delete])],
+            member: 2,
             syntax: "key member...",
             summary: "Remove one or more members from a set",
             complexity: "O(N) where N is the number of members to be removed.",
@@ -39,6 +41,7 @@ extension Registry {
         command(
             "sismember", since: "1.0.0", arity: 3, [.readonly, .fast], acl: [.set],
             keys: [.range(1, [.RO])],
+            member: 2,
             syntax: "key member",
             summary: "Determine if a given value is a member of a set",
             complexity: "O(1)"
@@ -47,6 +50,7 @@ extension Registry {
         command(
             "smismember", since: "6.2.0", arity: -3, [.readonly, .fast], acl: [.set],
             keys: [.range(1, [.RO, .access])],
+            member: 2,
             syntax: "key member...",
             summary: "Returns the membership associated with the given elements for a set",
             complexity: "O(N) where N is the number of elements being checked for membership"

@@ -153,9 +153,18 @@ private func intersect(_ operands: Operands, _ heap: ObjectHeap, _ visit: (Packe
     var sets = operands.sets.compactMap { $0 }
     guard sets.count == operands.sets.count else { return }
     sets.sort { $0.count < $1.count }
-    sets[0].forEachWhile { member in
-        for index in 1..<sets.count where sets[index].payload != sets[0].payload {
-            guard sets[index].contains(member, heap) else { return true }
+    let smallest = sets[0]
+    let others = sets.dropFirst().filter { $0.payload != smallest.payload }
+    let probes = others.map { SetProbe($0, questions: smallest.count, heap) }
+    defer { for probe in probes { probe.free() } }
+    if probes.count == 1 {
+        let probe = probes[0]
+        smallest.forEachWhile { probe.contains($0) ? visit($0) : true }
+        return
+    }
+    smallest.forEachWhile { member in
+        for probe in probes {
+            guard probe.contains(member) else { return true }
         }
         return visit(member)
     }
@@ -199,8 +208,10 @@ private func subtracted(_ call: Call, _ range: Range<Int>) -> SetObject? {
     let walking = others.reduce(first.count) { $0 + $1.count }
     if asking <= walking {
         let byCount = others.sorted { $0.count > $1.count }
+        let probes = byCount.map { SetProbe($0, questions: first.count, call.heap) }
+        defer { for probe in probes { probe.free() } }
         first.forEach { member in
-            for other in byCount where other.contains(member, call.heap) { return }
+            for probe in probes where probe.contains(member) { return }
             result.add(member, call.heap, call.limits)
         }
         return result

@@ -10,6 +10,7 @@ extension Registry {
         command(
             "zadd", since: "1.2.0", arity: -4, [.write, .denyOOM, .fast], acl: [.sortedset],
             keys: [.range(1, [.RW, .update])],
+            member: 3,
             syntax: """
             key [condition: NX|XX]{3.0.2} [comparison: GT|LT]{6.2.0} [change=CH]{3.0.2} \
             [increment=INCR]{3.0.2} <score_member: score:double member>...
@@ -30,6 +31,7 @@ extension Registry {
         command(
             "zincrby", since: "1.2.0", arity: 4, [.write, .denyOOM, .fast], acl: [.sortedset],
             keys: [.range(1, [.RW, .access, .update])],
+            member: 3,
             syntax: "key increment:integer member",
             summary: "Increment the score of a member in a sorted set",
             complexity: "O(log(N)) where N is the number of elements in the sorted set."

@@ -18,6 +18,7 @@ extension Registry {
         command(
             "zscore", since: "1.2.0", arity: 3, [.readonly, .fast], acl: [.sortedset],
             keys: [.range(1, [.RO, .access])],
+            member: 2,
             syntax: "key member",
             summary: "Get the score associated with the given member in a sorted set",
             complexity: "O(1)"
@@ -26,6 +27,7 @@ extension Registry {
         command(
             "zmscore", since: "6.2.0", arity: -3, [.readonly, .fast], acl: [.sortedset],
             keys: [.range(1, [.RO, .access])],
+            member: 2,
             syntax: "key member...",
             summary: "Get the score associated with the given members in a sorted set",
             complexity: "O(N) where N is the number of members being requested."
@@ -34,6 +36,7 @@ extension Registry {
         command(
             "zrank", since: "2.0.0", arity: -3, [.readonly, .fast], acl: [.sortedset],
             keys: [.range(1, [.RO, .access])],
+            member: 2,
             syntax: "key member [WITHSCORE]{7.2.0}",
             summary: "Determine the index of a member in a sorted set",
             complexity: "O(log(N))",
@@ -43,6 +46,7 @@ extension Registry {
         command(
             "zrevrank", since: "2.0.0", arity: -3, [.readonly, .fast], acl: [.sortedset],
             keys: [.range(1, [.RO, .access])],
+            member: 2,
             syntax: "key member [WITHSCORE]{7.2.0}",
             summary: """
             Determine the index of a member in a sorted set, with scores ordered from high to low

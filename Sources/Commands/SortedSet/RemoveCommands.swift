@@ -9,6 +9,7 @@ extension Registry {
         command(
             "zrem", since: "1.2.0", arity: -3, [.write, .fast], acl: [.sortedset],
             keys: [.range(1, [.RW, .delete])],
+            member: 2,
             syntax: "key member...",
             summary: "Remove one or more members from a sorted set",
             complexity: """

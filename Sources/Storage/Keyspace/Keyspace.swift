@@ -163,18 +163,6 @@ public struct Keyspace {
         table(key).pointee.find(key.bytes, hash: key.hash)
     }
 
-    /// Whether asking for memory ahead pays: a small database stays in the caches by itself.
-    @inline(__always)
-    public func gainsFromPrefetch(database: Int) -> Bool { count(database: database) > 4096 }
-
-    /// First step for a batch: loads the bucket of the key.
-    @inline(__always)
-    public func prefetchBucket(_ key: KeyRef) { table(key).pointee.prefetchBucket(key.hash) }
-
-    /// Second step, once the bucket is near: loads the entries whose tags match.
-    @inline(__always)
-    public func prefetchEntry(_ key: KeyRef) { table(key).pointee.prefetchEntries(key.hash) }
-
     @inline(__always)
     func table(_ key: KeyRef) -> UnsafeMutablePointer<EntryTable> {
         state.pointee.databases[Int(key.database)].pointee.tables + Int(key.slot)

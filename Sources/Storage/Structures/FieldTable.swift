@@ -124,6 +124,10 @@ public struct FieldTable: Equatable {
     @inline(__always)
     public func prefetchBucket(_ hash: UInt64) { state.pointee.table.prefetchBucket(hash) }
 
+    /// Loads the entries that may be the field's, once its bucket is near.
+    @inline(__always)
+    public func prefetchEntries(_ hash: UInt64) { state.pointee.table.prefetchEntries(hash) }
+
     /// A field chosen at random, nearly evenly.
     public func random(_ prng: inout Prng) -> Entry? { state.pointee.table.random(&prng) }
 

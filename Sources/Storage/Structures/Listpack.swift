@@ -166,6 +166,7 @@ public struct Listpack: Equatable {
         guard var position = start else { return nil }
         invariant(skip >= 0, "a negative skip")
         let number = value.count <= 20 ? value.decimal : nil
+        if number == nil, value.count < 64 { return findText(value, position, skip) }
         let bytes = UnsafePointer(bytePointer)
         while bytes[position] != PackedElement.terminator {
             switch PackedElement.read(bytes + position) {
@@ -178,5 +179,35 @@ public struct Listpack: Equatable {
             }
         }
         return nil
+    }
+
+    /// As `find`, for a short text that is no number: mostly one byte, its kind and length, tells
+    /// that an element is another.
+    private func findText(_ value: Bytes, _ start: Int, _ skip: Int) -> Int? {
+        let bytes = UnsafePointer(bytePointer)
+        let wanted: UInt8 = 0x80 | UInt8(truncatingIfNeeded: value.count)
+        var position = start
+        var skipping = 0
+        while true {
+            let head = bytes[position]
+            if _fastPath(head &- 0x80 < 0x40) {
+                if head == wanted, skipping == 0 {
+                    let text = Bytes(bytes + (position &+ 1), value.count)
+                    if text.isSameShort(as: value) || text == value { return position }
+                }
+                position &+= Int(head & 0x3F) &+ 2
+            } else if head == PackedElement.terminator {
+                return nil
+            } else {
+                // A number, or a text; bytes from outside may have a short one in a long form.
+                if skipping == 0, case .bytes(let text) = PackedElement.read(bytes + position),
+                    text == value
+                {
+                    return position
+                }
+                position &+= PackedElement.wholeSize(bytes + position)
+            }
+            skipping = skipping == 0 ? skip : skipping &- 1
+        }
     }
 }
