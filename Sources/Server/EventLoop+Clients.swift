@@ -32,6 +32,7 @@ extension EventLoopPointer {
             input.pointee.wrote(count)
             session.pointee.bytesIn &+= Int64(count)
             registration.pointee.noteRead(count, of: room)
+            pointee.moderation.noteRead(registration)
             pointee.node.clientReadable(session)
         case .wouldBlock:
             break

@@ -48,6 +48,7 @@ package struct EventLoop: ~Copyable {
     var log: LogFile
     var now: Now
     var sleep = Milliseconds.zero
+    var moderation = Moderation()
     package var ending: Ending?
 
     var clientListeners: [RegistrationPointer] = []
@@ -133,18 +134,24 @@ extension EventLoopPointer {
     package func turn(atMost limit: Milliseconds) {
         let mustHurry = !pointee.reports.isEmpty || pointee.ending != nil
         let timeout = mustHurry ? .zero : min(limit, max(.zero, pointee.sleep))
+        if _slowPath(pointee.moderation.pays), timeout > .zero { pointee.moderation.pause() }
         let count = wait(timeout)
         pointee.now = Clock.now()
         pointee.node.setNow(pointee.now)
+        pointee.moderation.begin(at: pointee.now.instant, commands: commandsProcessed)
         handle(count)
         deliverReports()
         var shell = ProcessShell(loop: self)
         let rest = pointee.sentinel?.turn()
         pointee.sleep = pointee.node.beforeSleep(&shell)
+        pointee.moderation.end(commands: commandsProcessed)
         if _slowPath(rest != nil), let rest { pointee.sleep = min(pointee.sleep, rest) }
         if _slowPath(!pointee.dirtyLinks.isEmpty) { flushLinks() }
         if _slowPath(pointee.now.instant - pointee.lastSweep >= Milliseconds(100)) { sweep() }
     }
+
+    @inline(__always)
+    private var commandsProcessed: Int64 { pointee.executor.pointee.stats.commandsProcessed }
 
     private func wait(_ timeout: Milliseconds) -> Int {
         let capacity = Int32(EventLoop.eventCapacity)

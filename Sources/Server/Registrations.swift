@@ -31,6 +31,8 @@ package struct Registration {
     /// The `Session` of a client, the `Link` of a link.
     var object: UnsafeMutableRawPointer?
     var nextFree: UInt32 = .max
+    /// The millisecond in which a client was last read; see `Moderation`.
+    var activeWindow: Int64 = 0
 
     static let smallRead: Int32 = 16 << 10
     static let largeRead: Int32 = 256 << 10
