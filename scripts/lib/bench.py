@@ -2,7 +2,9 @@
 
 What is compared is the CPU time that the server process spends on a request, from the scheduler's
 account of its threads: on a shared machine requests per second measure the neighbours. Runs of the
-two servers alternate and the median counts. The server is pinned to CPU 0 and the load to CPU 1.
+two servers alternate and the median counts. The server is pinned to CPU 0 and the load to CPU 1,
+and both run before whatever else the machine does, where that is allowed: how often a server sleeps
+and how many clients it finds when it wakes is to be its own doing, not that of a load that waits.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import subprocess
 import time
 
 from martlet import tools
+from martlet.collection_bench import ITEM_SHARE_BAR, ITEMS, WORKLOADS, send
 from martlet.console import Failure, Stopwatch, run_main, say, table
 from martlet.load import fill, fill_counters
 from martlet.nodes import Server, wait_until
@@ -43,13 +46,19 @@ def parse():
     parser.add_argument(
         "--instructions", action="store_true", help="instructions per command at P=16, by valgrind"
     )
+    parser.add_argument(
+        "--collections", action="store_true", help="CPU per request of the collection commands"
+    )
     parser.add_argument("--memory", action="store_true", help="RSS per key and when idle")
+    parser.add_argument(
+        "--items", action="store_true", help="RSS per item of small and big collections"
+    )
     parser.add_argument(
         "--sync",
         action="store_true",
         help="memory and latency during a full synchronisation under load",
     )
-    parser.add_argument("--all", action="store_true", help="all four")
+    parser.add_argument("--all", action="store_true", help="all six")
     parser.add_argument(
         "--quick", action="store_true", help="fewer requests and rounds: rougher figures"
     )
@@ -67,10 +76,8 @@ def parse():
     parser.add_argument(
         "--commands",
         nargs="+",
-        default=COMMANDS,
-        choices=COMMANDS,
         metavar="C",
-        help="of GET SET INCR MSET(10)",
+        help="only these: of GET SET INCR MSET(10), or of the collection rows",
     )
     parser.add_argument(
         "--sync-size",
@@ -80,10 +87,17 @@ def parse():
         help="dataset of --sync (default 1000)",
     )
     args = parser.parse_args()
-    if not (args.instructions or args.memory or args.sync):
+    names = COMMANDS + [workload.name for workload in WORKLOADS]
+    for name in args.commands or []:
+        if name not in names:
+            parser.error("no row is called %s; there are %s" % (name, ", ".join(names)))
+    kinds = ["instructions", "collections", "memory", "items", "sync"]
+    if not any(getattr(args, kind) for kind in kinds):
         args.cpu = True
     if args.all:
-        args.cpu = args.instructions = args.memory = args.sync = True
+        args.cpu = True
+        for kind in kinds:
+            setattr(args, kind, True)
     return args
 
 
@@ -97,6 +111,28 @@ class Pinning:
         self.load = ["taskset", "-c", str(cpus[1])] if able else []
         if not able:
             say("one CPU, or no taskset: server and load are not pinned")
+        if not prefer(0):
+            say("not allowed to run before others: a busy machine shows in the figures")
+
+    def start(self, *args, **keywords):
+        """A server that is preferred as the load is."""
+        server = Server(*args, **keywords)
+        prefer(server.pid)
+        return server
+
+
+def prefer(pid):
+    """Lets a process and what it starts run before all else; 0 is ourselves."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, -15)
+        # Where each session is scheduled as one, its weight counts and not the process's.
+        path = "/proc/%s/autogroup" % (pid or "self")
+        if os.path.exists(path):
+            with open(path, "w") as file:
+                file.write("-20")
+    except OSError:
+        return False
+    return True
 
 
 def start(binary, pinning, mode="standalone", prefix=(), **directives):
@@ -105,7 +141,7 @@ def start(binary, pinning, mode="standalone", prefix=(), **directives):
     options.update(directives)
     if mode == "cluster":
         options["cluster_enabled"] = "yes"
-    server = Server(binary, prefix=list(prefix) or pinning.server, **options)
+    server = pinning.start(binary, prefix=list(prefix) or pinning.server, **options)
     if mode == "cluster":
         server.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         wait_until(lambda: b"cluster_state:ok" in server.call("CLUSTER", "INFO"), "slots served")
@@ -128,6 +164,8 @@ def load_command(pinning, port, command, pipeline, keys, requests, clients=50):
     ]
     if keys > 1:
         line += ["-r", str(keys)]
+    if command is None:
+        return line
     if command != "MSET(10)":
         return line + ["-t", command.lower()]
     # One hash tag, so that the ten keys share a slot in cluster mode as well.
@@ -153,6 +191,7 @@ def measure_cpu(args, pinning, redis, ours):
     scale = 0.3 if args.quick else 1.0
     rows, met = [], True
     modes = ["standalone", "cluster"] if args.mode == "both" else [args.mode]
+    commands = [name for name in args.commands or COMMANDS if name in COMMANDS]
     for mode in modes:
         for keys in args.keys:
             pair = [start(binary, pinning, mode) for binary in (redis, ours)]
@@ -161,20 +200,28 @@ def measure_cpu(args, pinning, redis, ours):
                     say("filling both with %d keys (%s)" % (keys, mode))
                     for server in pair:
                         fill(server.port, keys, 12)
-                        if "INCR" in args.commands:
+                        if "INCR" in commands:
                             fill_counters(server.port, keys)
                 else:
                     # The one key of redis-benchmark without -r: GET is to find it.
                     for server in pair:
                         server.call("SET", "key:__rand_int__", "xxx")
-                for command in args.commands:
+                for command in commands:
                     for pipeline in args.pipeline:
                         requests = int(base.get(pipeline, 500_000) * scale)
                         if command == "MSET(10)":
                             requests //= 4
-                        row, good = cpu_cell(
-                            pinning, pair, mode, keys, command, pipeline, requests, rounds
+                        costs, good = cpu_cell(
+                            pair,
+                            lambda port: load_command(
+                                pinning, port, command, pipeline, keys, requests
+                            ),
+                            requests,
+                            rounds,
+                            CPU_BARS.get(pipeline),
                         )
+                        shown = "1M" if keys == MANY else str(keys)
+                        row = [command, str(pipeline), shown, mode] + costs
                         rows.append(row)
                         met = met and good
                         say("  " + "  ".join(row))
@@ -204,33 +251,79 @@ def measure_cpu(args, pinning, redis, ours):
     return met
 
 
-def cpu_cell(pinning, pair, mode, keys, command, pipeline, requests, rounds):
+def cpu_cell(pair, line_of, requests, rounds, bar, refill=None):
+    """Runs `line_of(port)` on both servers in turn; what they spent, and whether the bar is met."""
     cost = [[], []]
     rate = [[], []]
     for index in range(rounds + 1):
         for which, server in enumerate(pair):
-            line = load_command(pinning, server.port, command, pipeline, keys, requests)
+            if refill:
+                refill(server.port, requests)
             before = server.cpu_nanoseconds()
-            seconds = run_load(line)
+            seconds = run_load(line_of(server.port))
             spent = server.cpu_nanoseconds() - before
             if index > 0:  # the first run warms up
                 cost[which].append(spent / requests)
                 rate[which].append(requests / seconds)
     theirs, ours = (statistics.median(values) for values in cost)
-    bar = CPU_BARS.get(pipeline)
     ratio = theirs / ours
     good = bar is None or ratio >= bar
     return [
-        command,
-        str(pipeline),
-        "1M" if keys == MANY else str(keys),
-        mode,
         "%.0f" % theirs,
         "%.0f" % ours,
         "%.2f" % ratio,
         "-" if bar is None else "%.1f" % bar,
         "yes" if good else "NO",
     ] + ["%.0fk" % (statistics.median(r) / 1e3) for r in rate], good
+
+
+# CPU per request of the collection commands
+
+
+def measure_collections(args, pinning, redis, ours):
+    rounds = args.rounds or (3 if args.quick else 5)
+    base = {1: 50_000, 16: 250_000, 100: 500_000}
+    scale = 0.3 if args.quick else 1.0
+    rows, met = [], True
+    pair = [start(binary, pinning) for binary in (redis, ours)]
+    wanted = args.commands or [workload.name for workload in WORKLOADS]
+    try:
+        for workload in WORKLOADS:
+            needed = [w for w in WORKLOADS if w.name in wanted and w.words[1] == workload.words[1]]
+            if workload.fill and needed:
+                for server in pair:
+                    workload.fill(server.port)
+            if workload.name not in wanted:
+                continue
+            for pipeline in args.pipeline:
+                requests = max(int(base.get(pipeline, 250_000) * scale * workload.share), 2000)
+
+                def line_of(port):
+                    line = load_command(
+                        pinning, port, None, pipeline, workload.random, requests
+                    )
+                    return line + workload.words
+
+                costs, good = cpu_cell(
+                    pair,
+                    line_of,
+                    requests,
+                    rounds,
+                    workload.bars.get(pipeline),
+                    workload.refill,
+                )
+                rows.append([workload.name, str(pipeline)] + costs)
+                met = met and good
+                say("  " + "  ".join(rows[-1]))
+    finally:
+        for server in pair:
+            server.close()
+    say()
+    say("server CPU per request of collection commands, median of %d alternated runs" % rounds)
+    header = ["command", "P", "redis ns", "ours ns", "redis/ours", "bar", "met"]
+    for line in table(rows, header + ["redis rps", "ours rps"]):
+        say(line)
+    return met
 
 
 # Instructions per command
@@ -340,6 +433,35 @@ def measure_memory(args, pinning, redis, ours):
     return met and good
 
 
+# Memory per item of a collection
+
+
+def measure_items(args, pinning, redis, ours):
+    rows, met = [], True
+    for name, count, bar, commands in ITEMS:
+        per_item = []
+        for binary in (redis, ours):
+            server = start(binary, pinning)
+            try:
+                idle = server.resident_bytes()
+                send(server.port, commands())
+                per_item.append((server.resident_bytes() - idle) / count)
+            finally:
+                server.close()
+        share = per_item[1] / per_item[0]
+        good = share <= ITEM_SHARE_BAR if bar is None else per_item[1] <= bar
+        met = met and good
+        shown = "%.1f x" % ITEM_SHARE_BAR if bar is None else str(bar)
+        figures = ["%.1f" % per_item[0], "%.1f" % per_item[1], "%.2f" % share]
+        rows.append([name] + figures + [shown, "yes" if good else "NO"])
+        say("  " + "  ".join(rows[-1]))
+    say()
+    say("resident bytes per item: 16-byte strings, ten to a small key, a million to a big one")
+    for line in table(rows, ["item", "redis", "ours", "ours/redis", "bar", "met"]):
+        say(line)
+    return met
+
+
 def main():
     args = parse()
     watch = Stopwatch()
@@ -351,12 +473,16 @@ def main():
     results = []
     if args.memory:
         results.append(measure_memory(args, pinning, redis, ours))
+    if args.items:
+        results.append(measure_items(args, pinning, redis, ours))
     if args.instructions:
         results.append(measure_instructions(args, pinning, redis, ours))
     if args.sync:
         results.append(measure_sync(args.sync_size, args.quick, redis, ours, pinning))
     if args.cpu:
         results.append(measure_cpu(args, pinning, redis, ours))
+    if args.collections:
+        results.append(measure_collections(args, pinning, redis, ours))
     say()
     say("%s; %s" % ("every bar is met" if all(results) else "NOT every bar is met", watch))
     return 0 if all(results) else 1
