@@ -5,6 +5,7 @@
 // any of them was there at the last look. Clients that send one command at a time, and a client
 // that is alone, never wait for it.
 import Base
+import CLinux
 import Glibc
 
 package struct Moderation {
