@@ -365,9 +365,9 @@ extension ExecutorPointer {
         _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>,
         _ output: UnsafeMutablePointer<Buffer>, _ start: Int
     ) {
-        if _slowPath(output.pointee.bytes.base[start] == UInt8(ascii: "-")) {
+        let bytes = output.pointee.bytes
+        if _slowPath(bytes.base[start] == UInt8(ascii: "-")) {
             command.pointee.failedCalls &+= 1
-            let bytes = output.pointee.bytes
             countErrorReply(bytes[start..<bytes.count])
         }
         if _slowPath(bytes.count &- start >= pointee.timer.largeReplyFrom) {
