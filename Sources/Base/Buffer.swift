@@ -45,6 +45,21 @@ public struct Buffer: ~Copyable {
         end &+= count
     }
 
+    /// As `reserve` for a need that is known: the allocation becomes no larger than that.
+    public mutating func reserveExactly(_ extra: Int) -> UnsafeMutablePointer<UInt8> {
+        invariant(extra >= 0 && extra < 1 << 46, "unreasonable buffer growth")
+        if capacity &- end >= extra, let storage { return storage + end }
+        compact()
+        if capacity &- end >= extra, let storage { return storage + end }
+        guard let fresh = realloc(storage, max(64, end &+ extra)) else {
+            unreachable("out of memory")
+        }
+        let pointer = fresh.assumingMemoryBound(to: UInt8.self)
+        storage = pointer
+        capacity = max(64, end &+ extra)
+        return pointer + end
+    }
+
     @inline(never)
     private mutating func grow(_ extra: Int) -> UnsafeMutablePointer<UInt8> {
         invariant(extra >= 0 && extra < 1 << 46, "unreasonable buffer growth")

@@ -91,4 +91,6 @@ static inline void clinux_unblock_signals(void) {
     sigemptyset(&set);
     pthread_sigmask(SIG_SETMASK, &set, NULL);
 }
+// The environment as it lies behind the arguments.
+static inline char *_Nullable *_Nullable clinux_environment(void) { return __environ; }
 #endif

@@ -49,6 +49,17 @@ public struct Call {
     public var command: UnsafeMutablePointer<Command> { frame.pointee.command.unsafelyUnwrapped }
     @inline(__always)
     public var keyspace: Keyspace { executor.pointee.keyspace }
+    /// The reply is more than the client may have unread: the session is closed, and whoever is
+    /// still writing a long one can stop.
+    @inline(__always)
+    public var isTooLong: Bool {
+        let session = self.session
+        guard _slowPath(session.pointee.output.pointee.count > session.pointee.outputHardLimit)
+        else { return false }
+        executor.closeOverLimit(session)
+        return session.pointee.flags.contains(.closeNow)
+    }
+
     /// The wall clock, frozen for the command.
     @inline(__always)
     public var now: WallTime { executor.pointee.now.wall }

@@ -80,12 +80,19 @@ extension ConfigTable {
         table.bool("activerehashing", \.activeRehashing)
         table.bool("latency-tracking", \.latencyTracking)
         table.bool("set-proc-title", \.setProcTitle, flags: [.immutable])
-        table.text("proc-title-template", \.procTitleTemplate, emptyIsUnset: false)
+        table.text(
+            "proc-title-template", \.procTitleTemplate, emptyIsUnset: false, flags: [.process],
+            check: titleProblem)
+        table.choice(
+            "oom-score-adj", \.oomScoreAdjust, ["no", "yes", "relative", "absolute"],
+            flags: [.process])
+        addScoreValues(&table)
         addPercentiles(&table)
     }
 
     private static func addMemory(_ table: inout ConfigEntries) {
         table.number("maxmemory", \.maxMemory, 0...Int.max, .memory)
+        addClientMemory(&table)
         table.choice(
             "maxmemory-policy",
             [
@@ -114,9 +121,16 @@ extension ConfigTable {
         table.text("dbfilename", \.dbFilename, emptyIsUnset: false, flags: [.protected]) { name in
             isBaseName(name) ? nil : "dbfilename can't be a path, just a filename"
         }
+        table.number(
+            "key-load-delay", \.keyLoadDelay, Int(Int32.min)...intMax, flags: [.hidden])
+        table.number(
+            "loading-process-events-interval-bytes", \.loadingInterval, 1024...intMax,
+            flags: [.hidden])
         table.bool("rdbcompression", \.rdbCompression)
         table.bool("rdbchecksum", \.rdbChecksum, flags: [.immutable])
         table.bool("rdb-del-sync-files", \.rdbDelSyncFiles)
+        table.number(
+            "rdb-key-save-delay", \.rdbKeySaveDelay, Int(Int32.min)...intMax, flags: [.hidden])
         table.bool("stop-writes-on-bgsave-error", \.stopWritesOnSaveError)
         table.choice(
             "sanitize-dump-payload", \.sanitizeDumpPayload, ["no", "yes", "clients"])

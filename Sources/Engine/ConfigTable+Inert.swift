@@ -21,10 +21,8 @@ extension ConfigTable {
 
     /// Directives that `Settings` knows but nothing reads.
     private static var inertWithSettings: [(name: String, reason: String)] {
-        let title = "the title of the process is not changed"
         return [
             ("dynamic-hz", "timed work is bounded per client already"),
-            ("set-proc-title", title), ("proc-title-template", title),
             ("active-expire-effort", "expired keys are found by an exact index, not by sampling"),
             ("rdb-del-sync-files", "full synchronisation writes no files"),
             ("repl-diskless-load", "a replica always loads from the link beside its old data"),
@@ -49,7 +47,6 @@ extension ConfigTable {
             case number(Int, ClosedRange<Int>, ConfigNumber)
             case text(String)
             case choice(String, [String])
-            case words(String)
         }
     }
 
@@ -128,8 +125,6 @@ extension ConfigTable {
                 "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
                 "local7",
             ], [.immutable])
-        family.directives.append(
-            Inert(name: "oom-score-adj-values", flags: [.multiple], kind: .words("0 200 800")))
         return family
     }
 
@@ -150,16 +145,12 @@ extension ConfigTable {
     private static var inertDebug: InertFamily {
         var family = InertFamily(
             """
-            slows loading or changes crash reports for tests of the reference itself
+            changes crash reports for tests of the reference itself
             """)
         family.bool("crash-log-enabled", true)
         family.bool("crash-memcheck-enabled", true)
         family.bool("use-exit-on-panic", false, [.hidden])
-        family.number("rdb-key-save-delay", 0, Int(Int32.min)...intMax, flags: [.hidden])
-        family.number("key-load-delay", 0, Int(Int32.min)...intMax, flags: [.hidden])
         family.number("watchdog-period", 0, 0...intMax, flags: [.hidden])
-        family.number(
-            "loading-process-events-interval-bytes", 2 << 20, 1024...intMax, flags: [.hidden])
         return family
     }
 
@@ -199,10 +190,6 @@ extension ConfigTable {
                 ConfigValue.choice(words, names).map { .success($0) }
                     ?? .failure(ConfigReason(ConfigValue.notOneOf(names)))
             }
-        case .words(let value):
-            standard = value
-            form = .plain
-            check = scoreValues
         }
         return ConfigEntry(
             name: name, alias: directive.alias, flags: directive.flags, form: form,
@@ -217,18 +204,6 @@ extension ConfigTable {
             })
     }
 
-    @Sendable
-    private static func scoreValues(_ words: [String]) -> Result<String, ConfigReason> {
-        guard words.count == 3 else { return .failure(ConfigReason("wrong number of arguments")) }
-        guard words.compactMap({ Int($0) }).filter({ (-2000...2000).contains($0) }).count == 3
-        else {
-            return .failure(
-                ConfigReason(
-                    "Invalid oom-score-adj-values, elements must be between -2000 and 2000."))
-        }
-        return .success(words.joined(separator: " "))
-    }
-
     // MARK: Refused
 
     /// Directives that may only have their default: to ignore another value would break a promise.
@@ -238,16 +213,10 @@ extension ConfigTable {
             &table, "activedefrag", "no", ["no", "yes"], [],
             "active defragmentation is not needed here: the slab allocator does not fragment so")
         only(
-            &table, "oom-score-adj", "no", ["no", "yes", "relative", "absolute"], [],
-            "the process's OOM score is left as it is")
-        only(
             &table, "syslog-enabled", "no", ["no", "yes"], [.immutable],
             "set logfile, or let the supervisor log")
         only(&table, "aclfile", "", nil, [.immutable], "this version has one user, default")
         only(&table, "socket-mark-id", "0", nil, [.immutable], "sockets are not marked")
-        only(
-            &table, "maxmemory-clients", "0", nil, [],
-            "clients are not evicted; see client-output-buffer-limit")
         only(&table, "tls-port", "0", nil, [], noTLS)
         for name in ["tls-cluster", "tls-replication"] {
             only(&table, name, "no", ["no", "yes"], [], noTLS)

@@ -18,6 +18,66 @@ extension ConfigTable {
             })
     }
 
+    /// An amount of memory, or a percentage of `maxmemory`.
+    static func addClientMemory(_ table: inout ConfigEntries) {
+        table.special(
+            "maxmemory-clients",
+            form: .lines { settings in
+                let value = settings.maxMemoryClients
+                let isDefault = value == 0 && !settings.maxMemoryClientsIsPercentage
+                if isDefault { return [] }
+                let text =
+                    settings.maxMemoryClientsIsPercentage
+                    ? "\(value)%" : MemoryText.configuration(value)
+                return [("maxmemory-clients " + text, true)]
+            },
+            get: { settings in
+                let mark = settings.maxMemoryClientsIsPercentage ? "%" : ""
+                return "\(settings.maxMemoryClients)\(mark)"
+            },
+            set: { settings, words in
+                let word = words.first ?? ""
+                let isPercentage = word.hasSuffix("%")
+                let value =
+                    isPercentage
+                    ? Int(word.dropLast()).flatMap { $0 >= 0 ? $0 : nil } : MemoryText.bytes(word)
+                guard let value else { return "argument must be a memory or percent value" }
+                if isPercentage, value > 100 {
+                    return "percentage argument must be less or equal to 100"
+                }
+                settings.maxMemoryClients = value
+                settings.maxMemoryClientsIsPercentage = isPercentage
+                return nil
+            })
+    }
+
+    /// The scores of a primary, of a replica, and of a child process, which there is never.
+    static func addScoreValues(_ table: inout ConfigEntries) {
+        table.special(
+            "oom-score-adj-values", flags: [.multiple, .process], form: .plain,
+            get: { $0.oomScoreValues.map(String.init).joined(separator: " ") },
+            set: { settings, words in
+                guard words.count == 3 else { return "wrong number of arguments" }
+                let values = words.compactMap { Int($0) }.filter { (-2000...2000).contains($0) }
+                guard values.count == 3 else {
+                    return "Invalid oom-score-adj-values, elements must be between -2000 and 2000."
+                }
+                settings.oomScoreValues = values
+                return nil
+            })
+    }
+
+    /// The words in braces that a title may have.
+    public static let titleFields = [
+        "title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file",
+    ]
+
+    @Sendable
+    static func titleProblem(_ template: String) -> String? {
+        let isKnown = ProcessTitleText.expand(template) { titleFields.contains($0) ? "" : nil }
+        return isKnown == nil ? "template format is invalid or contains unknown variables" : nil
+    }
+
     static func addDirectory(_ table: inout ConfigEntries) {
         table.special(
             "dir", flags: [.protected, .denyLoading, .process],

@@ -222,7 +222,7 @@ extension ExecutorPointer {
     public func unwatch(_ session: UnsafeMutablePointer<Session>) {
         guard let transaction = session.pointee.transaction else { return }
         for key in transaction.pointee.watched { pointee.watch.remove(key, session) }
-        transaction.pointee.watched.removeAll()
+        transaction.pointee.unwatch()
         session.pointee.flags.remove(.dirtyWatch)
     }
 
@@ -275,6 +275,7 @@ extension ExecutorPointer {
 
     /// Frees a session that the shell has closed.
     public func freeSession(_ session: UnsafeMutablePointer<Session>) {
+        forgetMemory(session)
         discardTransaction(session)
         unsubscribeAll(session)
         endMonitor(session)

@@ -374,6 +374,7 @@ extension ExecutorPointer {
             noteLargeReply(session, bytes.count - start)
         }
         queueWrite(session)
+        if _slowPath(bytes.count > session.pointee.outputHardLimit) { closeOverLimit(session) }
     }
 
     @inline(never)

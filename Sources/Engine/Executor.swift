@@ -34,6 +34,8 @@ public struct Alerts: OptionSet, Sendable {
     public static let migrating = Alerts(rawValue: 1 << 10)
     /// The append-only file cannot be written; `logProblem` says why.
     public static let logFailed = Alerts(rawValue: 1 << 11)
+    /// `maxmemory-clients` is set: every command may cost a client its connection.
+    public static let clientsLimited = Alerts(rawValue: 1 << 12)
 }
 
 /// Classes of keyspace events, as `notify-keyspace-events` names them.
@@ -66,6 +68,10 @@ public enum PauseMode: Int, Sendable {
 /// handler reaches the same value through its own pointer.
 public typealias ExecutorPointer = UnsafeMutablePointer<Executor>
 
+extension ExecutorPointer {
+    public static var usualReplyBufferRest: Milliseconds { Milliseconds(2000) }
+}
+
 public struct Executor: ~Copyable {
     public var keyspace: Keyspace
     public let commands: UnsafeMutablePointer<CommandTable>
@@ -82,8 +88,10 @@ public struct Executor: ~Copyable {
     public var now: Now
     /// Changes since the last save, and the sign by which a call is known to have changed data.
     public var dirty: Int64 = 0
-    /// What clients hold in buffers, as of the last look at them; only with `maxmemory`.
-    public var clientMemory = 0
+    /// What clients hold, as of the last look at each, and the part of those that may be evicted;
+    /// only with `maxmemory` or `maxmemory-clients`.
+    public internal(set) var clientMemory = 0
+    public internal(set) var evictableMemory = 0
     /// True while somebody needs the stream of changes.
     public var feedsBacklog = false
     /// True while there is an append-only file.
@@ -165,13 +173,21 @@ public struct Executor: ~Copyable {
     public var prng: Prng
     /// Hook: frees memory until below `maxmemory`; false when that cannot be done.
     public var makeRoom: @convention(c) (UnsafeMutableRawPointer) -> Bool = { _ in true }
+    /// Hook: all databases were flushed.
+    public var dataFlushed: @convention(c) (UnsafeMutableRawPointer) -> Void = { _ in }
+    /// Hook: closes clients until all of them fit into `maxmemory-clients`.
+    public var evictClients: @convention(c) (UnsafeMutableRawPointer) -> Void = { _ in }
     /// Hook: a key event happened. Arguments: the executor, a `KeyEvent`.
     public var keyEvent: (@convention(c) (UnsafeMutableRawPointer, UnsafeRawPointer) -> Void)?
     /// The ID of the next session.
     public var nextSessionID: UInt64 = 1
+    /// What commands have to say to the log; the end of the iteration says it.
+    public var logLines: [String] = []
     /// Debug switches of the public test suite.
     public var activeExpire = true
     public var checksDumpPayloads = true
+    /// How long a client must be silent before its reply buffer shrinks; never, when nil.
+    public var replyBufferRest: Milliseconds? = ExecutorPointer.usualReplyBufferRest
 
     public init(
         keyspace: Keyspace, commands: UnsafeMutablePointer<CommandTable>,

@@ -60,9 +60,7 @@ extension ExecutorPointer {
             reply.raw("+QUEUED\r\n")
             return .answered
         }
-        if !fromPrimary, isPaused(flags), !session.pointee.flags.contains(.replica) {
-            return .postpone
-        }
+        if isPaused(flags, session) { return .postpone }
         if !fromPrimary, pointee.alerts.contains(.migrating),
             mayChangeKeysInFlight(command, flags, arguments, count, session)
         {
@@ -95,7 +93,18 @@ extension ExecutorPointer {
         return false
     }
 
-    private func isPaused(_ flags: CommandFlags) -> Bool {
+    /// CLIENT PAUSE holds the stream of our primary back as well, a hand-over does not; replicas
+    /// and the log are never paused.
+    private func isPaused(
+        _ flags: CommandFlags, _ session: UnsafeMutablePointer<Session>
+    ) -> Bool {
+        if session.pointee.flags.contains(.fromPrimary) {
+            guard pointee.pauseMode != .none, !session.pointee.flags.contains(.fromLog) else {
+                return false
+            }
+        } else if session.pointee.flags.contains(.replica) {
+            return false
+        }
         if pointee.alerts.contains(.pausedAll) { return true }
         return pointee.alerts.contains(.pausedWrites)
             && !flags.isDisjoint(with: [.write, .mayReplicate])
@@ -106,6 +115,13 @@ extension ExecutorPointer {
         _ session: UnsafeMutablePointer<Session>, _ reply: ReplyWriter
     ) -> Verdict? {
         let isWrite = flags.contains(.write)
+        if !pointee.alerts.isDisjoint(with: [.memoryLimited, .clientsLimited]) {
+            noteMemory(session)
+        }
+        if pointee.alerts.contains(.clientsLimited) {
+            pointee.evictClients(self)
+            if session.pointee.flags.contains(.closeNow) { return .answered }
+        }
         if pointee.alerts.contains(.memoryLimited) {
             let fits = pointee.makeRoom(self)
             // What was evicted is no effect of this command: it need not wait for the reply.

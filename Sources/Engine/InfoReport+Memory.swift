@@ -11,13 +11,23 @@ extension ExecutorPointer {
         var replicas = 0
         for index in 0..<pointee.sessions.count {
             let session = pointee.sessions[index]
-            let size =
-                MemoryLayout<Session>.size + session.pointee.input.pointee.capacity
-                + session.pointee.output.pointee.capacity
-                + (session.pointee.transaction?.pointee.memory ?? 0)
+            let size = session.memory
             if session.pointee.flags.contains(.replica) { replicas += size } else { normal += size }
         }
         return (normal, replicas)
+    }
+
+    /// Bytes of the stream that replicas have not been given yet; they share the backlog's memory.
+    fileprivate var replicaStream: Int {
+        var bytes = 0
+        for index in 0..<pointee.sessions.count {
+            let session = pointee.sessions[index]
+            guard session.pointee.flags.contains(.replica), session.pointee.replicaSent >= 0 else {
+                continue
+            }
+            bytes += Int(pointee.backlog.pointee.endOffset - session.pointee.replicaSent)
+        }
+        return bytes
     }
 
     /// What there is before the first client and the first key.
@@ -68,7 +78,7 @@ extension InfoReport {
         line("mem_not_counted_for_evict", buffers - sessions.normal)
         line("mem_replication_backlog", facts.backlogMemory)
         line("mem_total_replication_buffers", facts.backlogMemory)
-        line("mem_clients_slaves", sessions.replicas)
+        line("mem_clients_slaves", sessions.replicas + executor.replicaStream)
         line("mem_clients_normal", sessions.normal)
         line("mem_cluster_links", facts.busMemory)
         line("mem_aof_buffer", 0)

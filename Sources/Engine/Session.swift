@@ -153,6 +153,9 @@ public struct Session: ~Copyable {
     public var bytesIn: Int64 = 0
     public var bytesOut: Int64 = 0
     public var commandCount: Int64 = 0
+    /// This session's part of the executor's sums of clients' memory.
+    var countedMemory = 0
+    public internal(set) var evictableMemory = 0
     /// What CLIENT LIST shows as `fd`; the shell's business, and -1 without a socket.
     public var shownDescriptor: Int32 = -1
 

@@ -83,6 +83,9 @@ public struct Settings {
     public var shutdownOnSIGTERM = "default"
     public var procTitleTemplate = "{title} {listen-addr} {server-mode}"
     public var setProcTitle = true
+    public var oomScoreAdjust = "no"
+    /// Of a primary, a replica, a child.
+    public var oomScoreValues = [0, 200, 800]
     public var activeExpireEffort = 1
     public var activeRehashing = true
 
@@ -92,6 +95,12 @@ public struct Settings {
     public var rdbCompression = true
     public var rdbChecksum = true
     public var rdbDelSyncFiles = false
+    /// Microseconds that loading a file at the start takes for each key, also for tests; and the
+    /// bytes after which clients are heard meanwhile.
+    public var keyLoadDelay = 0
+    public var loadingInterval = 2 << 20
+    /// Microseconds that a snapshot takes for each key; for tests of what happens meanwhile.
+    public var rdbKeySaveDelay = 0
     public var sanitizeDumpPayload = "no"
 
     // MARK: Append-only file

@@ -33,7 +33,23 @@ public struct TrackingState {
     public internal(set) var options: TrackingOptions
     /// The client that gets the messages; 0 is the session itself.
     public internal(set) var redirect: UInt64
-    public internal(set) var prefixes: [[UInt8]] = []
+    public private(set) var prefixes: [[UInt8]] = []
+    private var prefixBytes = 0
+
+    /// A prefix's place here and in the table of all prefixes.
+    private static var prefixOverhead: Int { 64 }
+    /// Bytes that this session's tracking holds.
+    var memory: Int { MemoryLayout<Self>.size + prefixBytes }
+
+    init(options: TrackingOptions, redirect: UInt64) {
+        self.options = options
+        self.redirect = redirect
+    }
+
+    mutating func add(_ prefix: [UInt8]) {
+        prefixes.append(prefix)
+        prefixBytes += prefix.count + Self.prefixOverhead
+    }
 }
 
 /// The sessions that want all changes below one prefix, and what changed in this iteration.
@@ -121,7 +137,7 @@ extension ExecutorPointer {
     private func addPrefix(_ session: UnsafeMutablePointer<Session>, _ prefix: [UInt8]) {
         guard let state = session.pointee.tracking, !state.pointee.prefixes.contains(prefix)
         else { return }
-        state.pointee.prefixes.append(prefix)
+        state.pointee.add(prefix)
         prefix.withBytes { name in
             let table = pointee.tracking
             let item =

@@ -19,13 +19,17 @@ public struct Transaction: ~Copyable {
     public private(set) var flags: CommandFlags = []
     /// Flags that at least one queued command does not have.
     private(set) var missingFlags: CommandFlags = []
-    public var watched: [WatchedKey] = []
+    public private(set) var watched: [WatchedKey] = []
+    private var watchedBytes = 0
 
     public init() {}
 
     public var isEmpty: Bool { commands.isEmpty }
-    /// Bytes held for queued arguments (CLIENT LIST's multi-mem).
-    public var memory: Int { bytes.capacity + commands.count * 24 + lengths.count * 16 }
+    /// Bytes held for queued arguments and watched keys (CLIENT LIST's multi-mem).
+    public var memory: Int {
+        let queued = bytes.capacity + commands.capacity * 24 + lengths.capacity * 16
+        return queued + watchedBytes + watched.capacity * MemoryLayout<WatchedKey>.stride
+    }
 
     public mutating func enqueue(
         _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int
@@ -39,6 +43,17 @@ public struct Transaction: ~Copyable {
             lengths.append(arguments[index].count)
             bytes.append(arguments[index])
         }
+    }
+
+    public mutating func watch(_ key: WatchedKey) {
+        watched.append(key)
+        // The name is here and in the table of all watched keys, with its watchers.
+        watchedBytes += 2 * key.key.count + 64
+    }
+
+    mutating func unwatch() {
+        watched.removeAll()
+        watchedBytes = 0
     }
 
     /// Appends the arguments of a queued command to `list`; they stay valid until `discard`.

@@ -119,4 +119,6 @@ public enum ClusterInput: Sendable {
     /// DEBUG hooks of the public test suite: drop packets of this type (nil for none), and close
     /// the link that one came by.
     case dropPackets(type: Int?, closingLink: Bool)
+    /// DEBUG CLUSTERLINK KILL: close our link to that node, its link to us, or both.
+    case closeLinks(node: String, outgoing: Bool, inbound: Bool)
 }

@@ -91,6 +91,9 @@ extension ClusterState {
 
     func find(_ name: String) -> NodeHandle? { NodeID(name).flatMap { nodes.find($0) } }
 
+    /// Whether there is a node of this ID.
+    public func knows(_ name: String) -> Bool { find(name) != nil }
+
     // MARK: Slots
 
     private mutating func changeSlots(

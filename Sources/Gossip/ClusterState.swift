@@ -130,6 +130,10 @@ public struct ClusterState: Sendable {
         case .dropPackets(let type, let closingLink):
             debug.droppedType = type
             debug.closesLinkOnDrop = closingLink
+        case .closeLinks(let name, let outgoing, let inbound):
+            guard let node = find(name) else { break }
+            if outgoing, let link = nodes[node].link { close(link) }
+            if inbound, let link = nodes[node].inbound { close(link) }
         }
     }
 

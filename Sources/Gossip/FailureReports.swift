@@ -20,14 +20,18 @@ extension ClusterState {
         let id = nodes[reporter].id
         if isFailing {
             if nodes[node].reports.contains(id) == false {
-                log(.verbose, .reported(by: id, nodes[node].id))
+                log(.verbose, .reported(by: label(reporter), label(node)))
             }
             nodes[node].reports[id] = now.instant
             markFailedIfAgreed(node)
         } else if nodes[node].reports.contains(id) {
             nodes[node].reports[id] = nil
-            log(.verbose, .reportWithdrawn(by: id, nodes[node].id))
+            log(.verbose, .reportWithdrawn(by: label(reporter), label(node)))
         }
+    }
+
+    private func label(_ node: NodeHandle) -> NodeLabel {
+        NodeLabel(id: nodes[node].id, humanName: nodes[node].humanName)
     }
 
     /// Reports that are still valid, whoever made them (CLUSTER COUNT-FAILURE-REPORTS).

@@ -113,3 +113,11 @@ public struct NodeFlags: OptionSet, Hashable, Sendable {
         (.noAddress, "noaddr"), (.noFailover, "nofailover"),
     ]
 }
+
+/// A node as a log line names it: with the name that people gave it, if they did.
+public struct NodeLabel: Sendable, Equatable, CustomStringConvertible {
+    public var id: NodeID
+    public var humanName: String
+
+    public var description: String { humanName.isEmpty ? "\(id)" : "\(id) (\(humanName))" }
+}

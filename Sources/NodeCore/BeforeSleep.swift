@@ -54,6 +54,10 @@ extension NodePointer {
         if !pointee.requests.files.isEmpty { performFiles(&shell) }
         // (10) Bus and link messages; those that wait for a sync are not among them.
         if !pointee.requests.links.isEmpty { performLinks(&shell) }
+        if !executor.pointee.logLines.isEmpty {
+            for line in executor.pointee.logLines { log(.warning, line) }
+            executor.pointee.logLines.removeAll()
+        }
         if !pointee.requests.log.isEmpty {
             let lines = pointee.requests.log
             pointee.requests.log.removeAll(keepingCapacity: true)
@@ -120,20 +124,27 @@ extension NodePointer {
                 session.pointee.output.pointee.removeAll()
                 continue
             }
-            if session.pointee.flags.contains(.closeNow) { continue }
+            if session.pointee.flags.contains(.closeNow) {
+                if isOverLimit(session) { logOverLimit(session) }
+                continue
+            }
             // What is not safe yet must not be answered.
             if _slowPath(session.pointee.flags.contains(.held)) || mustHold(session) { continue }
+            // Not even a part of it: a client that is sent too much gets nothing.
+            if _slowPath(isOverLimit(session)) { enforceOutputLimit(session) }
+            if session.pointee.flags.contains(.closeNow) { continue }
             shell.write(session)
-            if _slowPath(session.pointee.output.pointee.count > session.pointee.outputHardLimit) {
-                enforceOutputLimit(session)
-            }
             if _slowPath(session.pointee.flags.contains(.closeAfterReply)),
                 session.pointee.output.pointee.isEmpty
             {
                 executor.close(session)
             }
+            if _slowPath(watchesClientMemory) { noteClientMemory(session) }
         }
         executor.pointee.pendingWrites.removeAll()
+        if _slowPath(executor.pointee.alerts.contains(.clientsLimited)) {
+            executor.pointee.evictClients(executor)
+        }
     }
 
     private func closeSessions<S: Shell>(_ shell: inout S) {

@@ -11,6 +11,8 @@ public struct CronState {
     public private(set) var runs: Int64 = 0
     /// DEBUG PAUSE-CRON.
     public var isPaused = false
+    /// A signal that came meanwhile: the end begins when the cron runs again.
+    var heldSignal: TerminationSignal?
     var lastExpiryDatabase = 0
 
     mutating func begin(at now: Instant) { next = now }
@@ -31,12 +33,18 @@ extension NodePointer {
 
     func runCron() {
         guard pointee.cron.isDue(instant, every: cronPeriod), !pointee.cron.isPaused else { return }
-        executor.pointee.keyspace.memory.notePeak()
-        if settings.maxMemory > 0 {
-            executor.pointee.clientMemory = executor.sessionMemory.normal
+        if let signal = pointee.cron.heldSignal {
+            pointee.cron.heldSignal = nil
+            self.signal(signal)
         }
+        executor.pointee.keyspace.memory.notePeak()
+        if watchesClientMemory { executor.noteAllMemory() }
         pointee.admin.sample(executor, at: instant)
         tickReplication()
+        // What a replica has taken since the last write can go.
+        if executor.pointee.backlog.pointee.memory > settings.backlogSize + 2 * Backlog.blockSize {
+            pointee.trimmedAt = .max
+        }
         if pointee.cluster != nil {
             refreshClusterFacts(force: isReplica)
             stepCluster(.tick)
@@ -138,6 +146,8 @@ extension NodePointer {
         for step in 0..<share {
             let index = (Int(pointee.cron.runs) &* share &+ step) % sessions
             let session = executor.pointee.sessions[index]
+            let input = session.pointee.input
+            if input.pointee.isEmpty { input.pointee.shrink(above: 64 * 1024) }
             if session.pointee.flags.contains(.detached) { continue }
             enforceOutputLimit(session)
             let idle = instant - session.pointee.lastInteraction
@@ -147,11 +157,9 @@ extension NodePointer {
                 log(.verbose, "Closing idle client")
                 executor.close(session)
             }
-            let input = session.pointee.input
-            if input.pointee.isEmpty { input.pointee.shrink(above: 64 * 1024) }
-            if idle > Milliseconds(2000) {
-                session.pointee.input.pointee.shrink(above: 0)
-                session.pointee.output.pointee.shrink(above: 0)
+            if idle > Milliseconds(2000) { input.pointee.shrink(above: 0) }
+            if let limit = executor.replyBufferLimit(idle: idle) {
+                session.pointee.output.pointee.shrink(above: limit)
             }
         }
     }

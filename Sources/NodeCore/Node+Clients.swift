@@ -29,6 +29,7 @@ extension NodePointer {
         let session = executor.openSession(peer: peer, local: local)
         if unixSocket { session.pointee.flags.insert(.unixSocket) }
         executor.refreshOutputLimit(session)
+        _ = session.pointee.output.pointee.reserve(ExecutorPointer.smallReplyBuffer)
         return .session(session)
     }
 
@@ -74,8 +75,11 @@ extension NodePointer {
             // While it loads, a replica says nothing but empty lines: they are its sign of life.
             pointee.primary.newlineReceived(session: session.pointee.id, at: instant)
         }
-        guard !session.pointee.flags.contains(.blocked) else { return }
-        executor.process(session)
+        if _fastPath(!session.pointee.flags.contains(.blocked)) { executor.process(session) }
+        // What it holds of a request that has not come as a whole.
+        if _slowPath(watchesClientMemory), !session.pointee.input.pointee.isEmpty {
+            noteClientMemory(session)
+        }
     }
 
     /// The socket is gone: frees the session.
@@ -89,6 +93,7 @@ extension NodePointer {
             _ = pointee.primary.disconnected(session: id, at: instant, into: &effects)
             pointee.snapshot.forget(session: id)
             pointee.replicaSessions.remove(session)
+            pointee.trimmedAt = .max
             executor.freeSession(session)
             carryOut(effects)
             updateAlerts()
@@ -188,10 +193,20 @@ extension NodePointer {
         }
         guard isOver else { return }
         executor.pointee.stats.outputLimitDisconnections += 1
+        logOverLimit(session)
+        executor.close(session)
+    }
+
+    @inline(__always)
+    func isOverLimit(_ session: UnsafeMutablePointer<Session>) -> Bool {
+        session.pointee.output.pointee.count > session.pointee.outputHardLimit
+    }
+
+    @inline(never)
+    func logOverLimit(_ session: UnsafeMutablePointer<Session>) {
         log(
             .warning,
             "Client id=\(session.pointee.id) addr=\(session.pointee.peerAddress) scheduled to be "
                 + "closed ASAP for overcoming of output buffer limits.")
-        executor.close(session)
     }
 }

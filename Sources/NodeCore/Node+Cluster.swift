@@ -183,13 +183,26 @@ extension NodePointer {
         stepCluster(.localFacts(facts))
     }
 
+    /// Another primary owns these slots now. Our replicas and the log are told key by key: to them
+    /// a slot means nothing.
     private func deleteKeys(in slots: SlotSet) {
         for slot in slots.slots {
+            if !isReplica, executor.pointee.feedsBacklog || executor.pointee.feedsLog {
+                propagateDeletion(of: slot)
+            }
             let removed = executor.pointee.keyspace.removeSlot(slot)
             executor.pointee.dirty &+= Int64(removed)
         }
         executor.databaseChanged(0)
         executor.invalidateEverything()
+    }
+
+    private func propagateDeletion(of slot: Slot) {
+        var keys: [[UInt8]] = []
+        executor.pointee.keyspace.forEach(inSlot: slot) { keys.append($0.key.array) }
+        for key in keys {
+            key.withBytes { executor.propagateCommand(database: 0, [Bytes("DEL"), $0]) }
+        }
     }
 
     /// CLUSTER RESET of a replica: nothing of the old data may stay.

@@ -40,6 +40,13 @@ extension NodePointer {
         pointee.requests.links.append(.close(link))
     }
 
+    /// What peers have not been given yet, and what their links take.
+    var busMemory: Int {
+        var bytes = pointee.heldMessages.reduce(0) { $0 + $1.outgoing.bytes.count }
+        for case .send(_, let message) in pointee.requests.links { bytes += message.count }
+        return bytes + (pointee.admin.linkMemory?() ?? 0)
+    }
+
     // MARK: Inputs
 
     /// A peer connected to the bus port.

@@ -17,6 +17,10 @@ struct Loader: ~Copyable {
     var isBlocking = false
     var keys: Int64 = 0
     var expired: Int64 = 0
+    /// DELs of what had expired while nobody served, for replicas that go on from this file; nil
+    /// when they are too many.
+    var expiredStream: UnsafeMutablePointer<Buffer>?
+    var expiredDatabase: Int32 = -1
     /// Collections without elements, which were skipped.
     var emptyKeys: Int64 = 0
     var bytes: Int64 = 0
@@ -62,6 +66,9 @@ extension NodePointer {
         updateAlerts()
     }
 
+    /// Keys that the running load has brought.
+    public var loadedKeys: Int64 { pointee.loader.keys }
+
     public func load(_ chunk: Bytes) throws(BootError) {
         do throws(RDBError) {
             try take(chunk, into: executor.pointee.keyspace)
@@ -84,15 +91,16 @@ extension NodePointer {
         log(
             .notice,
             "Done loading RDB, keys loaded: \(pointee.loader.keys), keys expired: "
-                + "\(pointee.loader.expired).")
+                + "\(pointee.loader.expired), empty keys skipped: \(pointee.loader.emptyKeys).")
         updateAlerts()
     }
 
-    /// A primary goes on counting where its file ends. Replicas that are exactly there continue,
-    /// unless keys expired while it was down: they would not hear of it. In a cluster the offset
+    /// A primary goes on counting where its file ends. Replicas that are exactly there continue; of
+    /// keys that expired while it was down they hear first. In a cluster the offset
     /// tells whether a replica holds more than the file. A replica asks its primary to go on from
     /// there: a restart costs no full synchronisation.
     private func resumeSavedHistory() {
+        defer { dropExpired() }
         guard let id = pointee.loader.savedID, let offset = pointee.loader.savedOffset,
             pointee.history.backlog == nil
         else { return }
@@ -103,14 +111,16 @@ extension NodePointer {
             if isReplica { pointee.upstream.continueFrom(ResumePoint(id: id, offset: offset)) }
             return
         }
-        pointee.history = ReplicationHistory(
-            id: pointee.loader.expired == 0 ? id : .random(&executor.pointee.prng), offset: offset)
+        pointee.history = ReplicationHistory(id: id, offset: offset)
         pointee.history.createBacklog(capacity: Int64(settings.backlogSize))
         executor.pointee.backlog.pointee.reset(to: offset)
         executor.pointee.feedsBacklog = true
         executor.pointee.streamDatabase = -1
         let line = pointee.history.shift(to: .random(&executor.pointee.prng))
         log(line.level, line.text)
+        if feedExpired() { return noteStream() }
+        pointee.history = ReplicationHistory(id: .random(&executor.pointee.prng), offset: offset)
+        pointee.history.createBacklog(capacity: Int64(settings.backlogSize))
     }
 
     // MARK: A primary's copy
@@ -230,6 +240,7 @@ extension NodePointer {
             settings.replicaOf == nil, expireAt >= 0, expireAt < now.wall.milliseconds
         {
             pointee.loader.expired += 1
+            noteExpired(entry.key)
             return
         }
         let key = keyspace.key(entry.key, database: pointee.loader.database)
@@ -241,6 +252,7 @@ extension NodePointer {
         case .payload(let bytes):
             guard let object = try loadObject(entry, bytes, keyspace) else {
                 pointee.loader.emptyKeys += 1
+                log(.notice, "rdbLoadObject skipping empty key: \(entry.key.string)")
                 return
             }
             stored = keyspace.replaceObject(
@@ -252,6 +264,48 @@ extension NodePointer {
             keyspace.setIdleSeconds(stored, Int(entry.attributes.idleSeconds))
         }
         pointee.loader.keys += 1
+    }
+
+    /// What the replicas must be told of a key that had expired in the file.
+    private func noteExpired(_ key: Bytes) {
+        guard pointee.loader.savedID != nil else { return }
+        if pointee.loader.expiredStream == nil {
+            pointee.loader.expiredStream = .allocate(capacity: 1)
+            pointee.loader.expiredStream?.initialize(to: Buffer())
+        }
+        guard let stream = pointee.loader.expiredStream else { return }
+        // Beyond the backlog it would only be thrown away again.
+        guard stream.pointee.count < 4 * settings.backlogSize else { return }
+        let writer = StreamWriter(stream)
+        if pointee.loader.expiredDatabase != Int32(pointee.loader.database) {
+            pointee.loader.expiredDatabase = Int32(pointee.loader.database)
+            writer.begin(2)
+            writer.argument("SELECT")
+            writer.argument(decimal: Int64(pointee.loader.database))
+        }
+        writer.begin(2)
+        writer.argument("DEL")
+        writer.argument(key)
+    }
+
+    /// Hands the stream of expired keys on to the backlog, which begins where the file ends. False
+    /// when it is not whole: then no replica may go on from here.
+    private func feedExpired() -> Bool {
+        guard let stream = pointee.loader.expiredStream else { return true }
+        let isWhole = stream.pointee.count < 4 * settings.backlogSize
+        if isWhole {
+            executor.pointee.backlog.pointee.append(stream.pointee.bytes)
+            executor.pointee.streamDatabase = pointee.loader.expiredDatabase
+        }
+        dropExpired()
+        return isWhole
+    }
+
+    private func dropExpired() {
+        pointee.loader.expiredStream?.deinitialize(count: 1)
+        pointee.loader.expiredStream?.deallocate()
+        pointee.loader.expiredStream = nil
+        pointee.loader.expiredDatabase = -1
     }
 
     /// The value of an entry that is no string; nil for a collection without elements, which the

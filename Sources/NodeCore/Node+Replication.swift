@@ -45,7 +45,14 @@ extension NodePointer {
             address, resume: resume, failover: failover, at: instant, into: &effects)
         carryOut(effects, bytes: .empty)
         updateAlerts()
+        roleChanged()
         refreshClusterFacts(force: true)
+    }
+
+    /// What the process does differently for a replica.
+    private func roleChanged() {
+        guard settings.oomScoreAdjust != "no" else { return }
+        _ = pointee.admin.applySettings?(["oom-score-adj"])
     }
 
     /// Stops following; goes on under a new replication ID that former fellow replicas accept.
@@ -69,6 +76,7 @@ extension NodePointer {
         pointee.demotion = nil
         log(.notice, "MASTER MODE enabled (failover or user request)")
         updateAlerts()
+        roleChanged()
         refreshClusterFacts(force: true)
     }
 

@@ -18,6 +18,8 @@ public struct PersistenceState {
     /// `dirty` when the running save began.
     public var dirtyAtStart: Int64 = 0
     public var saveScheduled = false
+    /// Changes that FLUSHALL counts as saved, until the save of the empty data has succeeded.
+    var dirtySetAside: Int64 = 0
     public var lastTry: Instant?
     public var loadedKeys: Int64 = 0
     public var expiredAtLoad: Int64 = 0
@@ -47,6 +49,9 @@ struct SnapshotJob: ~Copyable {
     /// Bytes visited in the running slice; see `SnapshotPace`.
     var visited = 0
     var database = -1
+    /// Keys written since the walk began.
+    var keys: Int64 = 0
+    var began = Instant.start
     /// Sessions that take part, until all bytes are theirs.
     var sessions: [UInt64] = []
     /// Sessions whose last bytes wait in their output.
@@ -108,6 +113,7 @@ private let snapshotSink: SnapshotSink = { context, database, entry in
 
 extension NodePointer {
     fileprivate func serialise(_ entry: Entry, database: Int) {
+        pointee.snapshot.keys &+= 1
         if _slowPath(pointee.snapshot.writesCommands) {
             let mark = pointee.snapshot.buffer.count
             pointee.snapshot.commands.entry(
@@ -171,6 +177,8 @@ extension NodePointer {
         }
         guard started == .started else { return false }
         pointee.snapshot.pace = SnapshotPace()
+        pointee.snapshot.keys = 0
+        pointee.snapshot.began = instant
         pointee.snapshot.writer = RDBWriter(
             compresses: settings.rdbCompression, checksums: settings.rdbChecksum)
         pointee.snapshot.buffer.removeAll()
@@ -234,8 +242,16 @@ extension NodePointer {
             pointee.snapshot.pace.skip()
             return false
         }
-        guard let budget = pointee.snapshot.pace.next(at: instant) else { return true }
-        let done = walkSlice(budget)
+        let done: Bool
+        let delay = executor.pointee.settings.rdbKeySaveDelay
+        if _slowPath(delay > 0) {
+            // The cron comes back to it.
+            done = walkSlowly(delay)
+            guard done else { return false }
+        } else {
+            guard let budget = pointee.snapshot.pace.next(at: instant) else { return true }
+            done = walkSlice(budget)
+        }
         if done, !pointee.snapshot.writesCommands {
             pointee.snapshot.writer.end(into: &pointee.snapshot.buffer)
         }
@@ -252,6 +268,17 @@ extension NodePointer {
             if keyspace.snapshotSlice(entries: SnapshotJob.stride) { return true }
             pointee.snapshot.visited &+= SnapshotJob.stride * SnapshotJob.entryCost
         } while pointee.snapshot.visited < budget
+        return false
+    }
+
+    /// As many keys as `rdb-key-save-delay` allows for the time since the beginning.
+    private func walkSlowly(_ delay: Int) -> Bool {
+        let keyspace = executor.pointee.keyspace
+        let spent = instant.microseconds - pointee.snapshot.began.microseconds
+        let isEmpty = (0..<keyspace.databaseCount).allSatisfy { keyspace.count(database: $0) == 0 }
+        while isEmpty || pointee.snapshot.keys < spent / Int64(delay) {
+            if keyspace.snapshotSlice(entries: 1) { return true }
+        }
         return false
     }
 
@@ -353,7 +380,8 @@ extension NodePointer {
         case .file(let number, _):
             pointee.snapshot.target = .none
             pointee.requests.files.append(.discard(file: number))
-            saveEnded(failure: FileFailure(operation: "save", path: "", reason: "cancelled"))
+            pointee.snapshot.isCommitting = false
+            saveCancelled()
         case .rewrite(let number, _, _):
             pointee.snapshot.target = .none
             pointee.snapshot.isCommitting = false
@@ -390,6 +418,7 @@ extension NodePointer {
         pointee.persistence.saveStarted = instant
         pointee.persistence.lastTry = instant
         pointee.persistence.savesStarted += 1
+        pointee.persistence.saveScheduled = false
         pointee.persistence.dirtyAtStart = executor.pointee.dirty
         pointee.requests.files.append(.create(file: number, name: name))
         log(.notice, "Background saving started: an incremental walk inside this process")
@@ -409,27 +438,44 @@ extension NodePointer {
         pointee.persistence.saveStarted = nil
         pointee.persistence.lastSaveFailed = failure != nil
         if let failure {
+            // What a flush took for saved was not.
+            executor.pointee.dirty += pointee.persistence.dirtySetAside
             log(
                 .warning,
                 "Background saving error: \(failure.operation) \(failure.path): \(failure.reason)")
         } else {
-            executor.pointee.dirty -= pointee.persistence.dirtyAtStart
+            executor.pointee.dirty = Swift.max(
+                0, executor.pointee.dirty - pointee.persistence.dirtyAtStart)
             pointee.persistence.lastSaveAt = now.wall
             log(.notice, "Background saving terminated with success")
             log(.notice, "DB saved on disk")
         }
+        pointee.persistence.dirtySetAside = 0
+        answerSavers(succeeded: failure == nil)
+        updateAlerts()
+        advanceShutdown()
+    }
+
+    /// The save was given up for something better; that is no failure of the disk.
+    private func saveCancelled() {
+        log(.warning, "Background saving terminated by a newer request")
+        pointee.persistence.saveStarted = nil
+        executor.pointee.dirty += pointee.persistence.dirtySetAside
+        pointee.persistence.dirtySetAside = 0
+        answerSavers(succeeded: false)
+    }
+
+    private func answerSavers(succeeded: Bool) {
         let waiting = pointee.snapshot.waiting
         pointee.snapshot.waiting = []
         for id in waiting {
             guard let session = executor.pointee.sessions.find(id: id) else { continue }
-            if failure == nil {
+            if succeeded {
                 session.pointee.output.pointee.append("+OK\r\n")
             } else {
                 executor.writeError(session, "ERR")
             }
             executor.unblock(session)
         }
-        updateAlerts()
-        advanceShutdown()
     }
 }

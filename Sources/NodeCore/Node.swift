@@ -146,6 +146,13 @@ extension NodePointer {
         node.initialize(to: Node(executor: executor, settings: settings, now: now))
         executor.pointee.host = UnsafeMutableRawPointer(node)
         executor.pointee.makeRoom = { makeRoomForWrites($0.assumingMemoryBound(to: Executor.self)) }
+        executor.pointee.dataFlushed = {
+            guard let host = $0.assumingMemoryBound(to: Executor.self).pointee.host else { return }
+            host.assumingMemoryBound(to: Node.self).dataFlushed()
+        }
+        executor.pointee.evictClients = {
+            evictClientsOverLimit($0.assumingMemoryBound(to: Executor.self))
+        }
         if settings.clusterEnabled {
             let routing = UnsafeMutablePointer<RoutingTable>.allocate(capacity: 1)
             routing.initialize(to: RoutingTable())
@@ -275,6 +282,7 @@ extension NodePointer {
         logSettingsChanged()
         if pointee.cluster != nil { stepCluster(.configChanged(Node.gossipConfig(settings))) }
         updateAlerts()
+        if watchesClientMemory { executor.noteAllMemory() }
     }
 
     func configureAccess(_ keyspace: Keyspace) {
@@ -305,6 +313,7 @@ extension NodePointer {
         }
         let exempt = alerts.contains(.isReplica) && settings.replicaIgnoreMaxMemory
         if settings.maxMemory > 0, !exempt { alerts.insert(.memoryLimited) }
+        if executor.clientMemoryLimit != nil { alerts.insert(.clientsLimited) }
         switch executor.pointee.pauseMode {
         case .none: break
         case .writes: alerts.insert(.pausedWrites)

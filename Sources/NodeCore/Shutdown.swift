@@ -47,6 +47,10 @@ extension NodePointer {
             log(.warning, "You insist... exiting now.")
             return request(.exit(code: 1))
         }
+        if pointee.cron.isPaused, pointee.cron.heldSignal == nil {
+            pointee.cron.heldSignal = signal
+            return
+        }
         let words =
             signal == .terminate ? settings.shutdownOnSIGTERM : settings.shutdownOnSIGINT
         var options = ShutdownOptions()
@@ -209,7 +213,12 @@ extension NodePointer {
     /// SHUTDOWN ABORT, or a save that failed. False when no shutdown was under way.
     @discardableResult
     public func cancelShutdown(failed: Bool) -> Bool {
-        guard let shutdown = pointee.shutdown else { return false }
+        guard let shutdown = pointee.shutdown else {
+            guard pointee.cron.heldSignal != nil else { return false }
+            pointee.cron.heldSignal = nil
+            log(.warning, "Shutdown manually aborted.")
+            return true
+        }
         pointee.shutdown = nil
         pointee.log.isClosing = false
         if case .handingOver = shutdown.stage { stepCluster(.cancelHandover) }

@@ -15,16 +15,21 @@ public func forEachZiplistEntry(_ bytes: Bytes, _ visit: (PackedValue) -> Bool) 
     guard Int(total) == bytes.count, bytes[bytes.count - 1] == 0xFF else { return false }
     let end = bytes.count - 1
     var position = headerSize
+    let tail = Int(UInt32(littleEndian: raw.loadUnaligned(fromByteOffset: 4, as: UInt32.self)))
     var previous = 0
     var count = 0
+    var last = headerSize
     while position < end {
         let start = position
+        last = start
         guard let size = ziplistSize(bytes, &position, end), size == previous,
             let value = ziplistValue(bytes, &position, end), visit(value)
         else { return false }
         previous = position - start
         count += 1
     }
+    // The header also says where the last one begins.
+    guard count == 0 || last == tail else { return false }
     return said == 65535 || said == count
 }
 

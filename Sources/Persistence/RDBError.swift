@@ -54,8 +54,8 @@ public struct RDBError: Error, Sendable, Equatable, CustomStringConvertible {
             case .invalidDatabase(let index): "An invalid database number \(index)"
             case .invalidExpiry(let time): "An invalid expiry time \(time)"
             case .checksumMismatch(let expected, let found):
-                "Wrong RDB checksum expected: (\(String(expected, radix: 16))) but got "
-                    + "(\(String(found, radix: 16)))"
+                "RDB CRC error: wrong RDB checksum expected: (\(String(expected, radix: 16))) "
+                    + "but got (\(String(found, radix: 16)))"
             case .truncated: "Unexpected EOF reading RDB file"
             }
         return "\(text) (at byte \(offset))"

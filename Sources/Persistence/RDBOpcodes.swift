@@ -49,6 +49,24 @@ public enum RDBType {
     public static let hashExpiring: UInt8 = 24
     public static let hashListpackExpiring: UInt8 = 25
 
+    /// The compact form that a code stands for, as the reference's log names it.
+    public static func compactForm(_ code: UInt8) -> String? {
+        switch code {
+        case hashZipmap: "Zipmap"
+        case listZiplist: "List ziplist"
+        case setIntset: "Intset"
+        case sortedSetZiplist: "Zset ziplist"
+        case hashZiplist: "Hash ziplist"
+        case listQuicklist: "Ziplist"
+        case listQuicklist2: "Listpack"
+        case hashListpack: "Hash listpack"
+        case sortedSetListpack: "Zset listpack"
+        case setListpack: "Set listpack"
+        case stream, stream2, stream3: "Stream listpack"
+        default: nil
+        }
+    }
+
     /// What `code` stands for, for messages; nil when no version of the format defines it.
     public static func name(_ code: UInt8) -> String? {
         switch code {

@@ -179,6 +179,8 @@ private struct NodeProcess: ~Copyable {
     private mutating func runLoop(_ log: inout LogFile) throws(BootFailure) -> EventLoop.Ending {
         let signals = try system { () throws(SystemError) in try Signals.install() }
         let lock = try lockNodesConf()
+        // Before the first thread: the environment moves.
+        let title = settings.setProcTitle ? ProcessTitle(program: program) : nil
         let node = makeNode()
         rememberConfig(node)
         try renameCommands(node)
@@ -190,6 +192,7 @@ private struct NodeProcess: ~Copyable {
         } catch {
             throw BootFailure(error.text)
         }
+        loop.pointee.title = title
         _ = loop.register(signals, .signals)
         loop.connectAdministration(supervision: settings.supervised)
         do throws(BootFailure) {
@@ -204,6 +207,7 @@ private struct NodeProcess: ~Copyable {
         if loop.pointee.ending == nil { loop.turn(atMost: .zero) }
         if let ending = loop.pointee.ending { return end(loop, ending) }
         announce(loop)
+        loop.apply(["oom-score-adj", "proc-title-template"])
         // A third of the memory of an idle node would be code that only the start ran.
         clinux_release_startup_code()
         return end(loop, loop.run())

@@ -8,8 +8,6 @@ import NodeCore
 
 struct DatasetLoader {
     private static let chunkSize = 1 << 20
-    /// Bytes loaded between two turns of the loop.
-    private static let turnEvery = 2 << 20
 
     let path: String
     let folder: String
@@ -42,9 +40,12 @@ struct DatasetLoader {
     ) throws(BootFailure) {
         let chunk = UnsafeMutablePointer<UInt8>.allocate(capacity: Self.chunkSize)
         defer { chunk.deallocate() }
+        let settings = node.executor.pointee.settings
+        let turnEvery = settings.loadingInterval
+        let start = Clock.now().instant
         var sinceTurn = 0
         while true {
-            switch Syscalls.read(descriptor, chunk, Self.chunkSize) {
+            switch Syscalls.read(descriptor, chunk, min(Self.chunkSize, turnEvery)) {
             case .done(0): return
             case .done(let count):
                 let bytes = Bytes(UnsafePointer(chunk), count)
@@ -55,10 +56,23 @@ struct DatasetLoader {
             case .failed(let code):
                 throw failure(errorText(code))
             }
-            guard sinceTurn >= Self.turnEvery else { continue }
+            if settings.keyLoadDelay > 0 {
+                let due = node.loadedKeys * Int64(settings.keyLoadDelay)
+                wait(until: start.microseconds + due, loop)
+            }
+            guard sinceTurn >= turnEvery else { continue }
             sinceTurn = 0
             loop.turn(atMost: .zero)
             if loop.pointee.ending != nil { return }
+        }
+    }
+
+    /// Goes on with everything else until that time.
+    private func wait(until due: Int64, _ loop: EventLoopPointer) {
+        while loop.pointee.ending == nil {
+            let left = due - Clock.now().instant.microseconds
+            guard left > 0 else { return }
+            loop.turn(atMost: Milliseconds(max(1, min(100, left / 1000))))
         }
     }
 

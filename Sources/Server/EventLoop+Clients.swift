@@ -26,7 +26,9 @@ extension EventLoopPointer {
             swap(&input.pointee, &scratch.pointee)
         }
         let room = readRoom(registration, session)
-        let place = input.pointee.reserve(room)
+        let place =
+            _fastPath(room <= EventLoop.scratchSize)
+            ? input.pointee.reserve(room) : input.pointee.reserveExactly(room)
         switch Syscalls.receive(registration.pointee.descriptor, place, room) {
         case .done(let count) where count > 0:
             input.pointee.wrote(count)
@@ -257,9 +259,9 @@ extension EventLoopPointer {
             guard registration.pointee.kind == .client else { continue }
             let session = session(of: registration)
             let idle = pointee.now.instant - session.pointee.lastInteraction
-            guard idle >= Milliseconds(2000) else { continue }
-            session.pointee.input.pointee.shrink(above: 0)
-            session.pointee.output.pointee.shrink(above: 0)
+            if idle >= Milliseconds(2000) { session.pointee.input.pointee.shrink(above: 0) }
+            guard let limit = pointee.executor.replyBufferLimit(idle: idle) else { continue }
+            session.pointee.output.pointee.shrink(above: limit)
         }
         pointee.scratch.pointee.shrink(above: Int(Registration.largeRead))
     }

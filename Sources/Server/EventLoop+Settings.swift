@@ -33,6 +33,11 @@ extension EventLoopPointer {
                     isRelistened = true
                     try listenToClients()
                     try listenToBus()
+                    showTitle()
+                case "oom-score-adj", "oom-score-adj-values":
+                    failure = applyOOMScore() ? failure : failure ?? (name, Self.scoreRefused)
+                case "proc-title-template":
+                    showTitle()
                 case "unixsocket", "unixsocketperm":
                     try listenToUnix()
                 case "cluster-port":
@@ -70,6 +75,24 @@ extension EventLoopPointer {
             }
         }
         return failure
+    }
+
+    private static var scoreRefused: String {
+        "Failed to apply new oom_score_adj configuration, check server logs."
+    }
+
+    /// The score follows the role as well as the settings. False when the kernel refuses it.
+    private func applyOOMScore() -> Bool {
+        let isReplica = pointee.node.isReplica
+        guard let problem = pointee.oomScore.apply(settings, isReplica: isReplica) else {
+            return true
+        }
+        log(.warning, "Unable to write oom_score_adj: \(problem)")
+        return false
+    }
+
+    func showTitle() {
+        pointee.title?.show(settings, configFile: pointee.node.pointee.configPath)
     }
 
     private func reopenLog() {

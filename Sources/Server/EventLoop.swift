@@ -70,6 +70,10 @@ package struct EventLoop: ~Copyable {
     /// Set in a sentinel's process: all links are its.
     var sentinel: SentinelDriverPointer?
 
+    var oomScore = OOMScore()
+    /// The process's title, where it can be shown.
+    var title: ProcessTitle?
+
     var sweepPosition = 0
     var lastSweep = Instant.start
 

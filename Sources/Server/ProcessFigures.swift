@@ -14,6 +14,9 @@ extension EventLoopPointer {
         node.executor.pointee.timer.ticks = { cycles() }
         node.pointee.admin.refreshProcess = { ProcessFigures.refresh(&$0) }
         node.pointee.admin.applySettings = { apply($0) }
+        node.pointee.admin.linkMemory = {
+            pointee.links.values.reduce(0) { $0 + linkSize + $1.pointee.queue.capacity }
+        }
         node.pointee.admin.sleep = { pause(microseconds: $0) }
         node.pointee.admin.readFile = { name in
             do throws(SystemError) {
@@ -31,6 +34,8 @@ extension EventLoopPointer {
         }
     }
 }
+
+private let linkSize = MemoryLayout<Link>.size
 
 enum ProcessFigures {
     /// What does not change while the process lives.

@@ -184,6 +184,21 @@ package enum Syscalls {
         }
     }
 
+    /// Writes to a file that is there, such as a switch of the kernel's.
+    static func overwrite(_ path: String, with bytes: [UInt8]) throws(SystemError) {
+        let descriptor = try open(path, O_WRONLY)
+        defer { close(descriptor) }
+        var failure: SystemError?
+        bytes.withBytes { bytes in
+            do throws(SystemError) {
+                try writeAll(descriptor, bytes, path: path)
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+    }
+
     static func setOption(
         _ descriptor: Int32,
         _ level: Int32,

@@ -227,4 +227,28 @@ import Testing
         }
         _ = ConfigTable.rewrite(text, Settings())
     }
+
+    @Test func clientMemoryIsAnAmountOrAPercentage() throws {
+        #expect(get("maxmemory-clients", try load("")) == "0")
+        #expect(get("maxmemory-clients", try load("maxmemory-clients 5%")) == "5%")
+        #expect(get("maxmemory-clients", try load("maxmemory-clients 1kb")) == "1024")
+        #expect(
+            reason("maxmemory-clients 101%")
+                == "percentage argument must be less or equal to 100")
+        for word in ["x", "-1%", "%"] {
+            #expect(
+                reason("maxmemory-clients \(word)")
+                    == "argument must be a memory or percent value")
+        }
+        let text = ConfigTable.rewrite("", try load("maxmemory-clients 7%"))
+        #expect(text.contains("maxmemory-clients 7%"))
+    }
+
+    @Test func titlesOfTheProcess() {
+        let facts = ["title": "x", "port": "7", "server-mode": ""]
+        #expect(ProcessTitleText.expand("{title} *:{port} {server-mode}") { facts[$0] } == "x *:7")
+        #expect(ProcessTitleText.expand("{other}") { facts[$0] } == nil)
+        #expect(ProcessTitleText.expand("{title") { facts[$0] } == nil)
+        #expect(reason("proc-title-template \"{nonsense}\"")?.contains("invalid") == true)
+    }
 }

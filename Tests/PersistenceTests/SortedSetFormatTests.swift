@@ -130,6 +130,9 @@ private struct Bench {
         ]
         let body = [UInt8(ziplist.count)] + ziplist
         #expect(bench.load(bench.dump(code: 12, body)) == "small a=1 b=1.5")
+        var lying = body
+        lying[5] = 15
+        #expect(bench.load(bench.dump(code: 12, lying)) == "damaged", "the tail is elsewhere")
         #expect(bench.load(bench.dump(code: 5, [0])) == "empty")
         bench.finish()
     }

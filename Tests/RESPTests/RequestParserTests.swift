@@ -124,4 +124,16 @@ private func parse(_ text: String, step: Int = .max) -> [[String]] {
         let pieces = parse(bytes, step: 1 + random.below(9))
         #expect(whole.commands == pieces.commands)
     }
+
+    @Test(arguments: [
+        ("*2\r\n$4\r\nECHO\r\n$10\r\nabc", 4, 3), ("*2\r\n$10\r\nabc", 0, 3),
+        ("*2\r\n$4\r\nECHO\r\n$1", 4, 2), ("*2\r", 0, 3), ("*2\r\n", 0, 0),
+        ("SET k v", 0, 7), ("", 0, 0), ("*2\r\nnonsense", 0, 8), ("*x\r\n", 0, 4),
+        ("*2\r\n$-5\r\nabc", 0, 8),
+    ])
+    func unfinishedRequests(text: String, arguments: Int, rest: Int) {
+        let found = text.withBytes { $0.unfinishedRequest }
+        #expect(found.arguments == arguments)
+        #expect(found.rest == rest)
+    }
 }

@@ -23,8 +23,12 @@ from martlet.processes import start_ticks
 
 EPILOG = """FOLDER is a source tree of Redis (7.0 or later), for example from
 https://github.com/redis/redis; it is never written to.
-UNITS are names as `--list` prints them; * matches. The default is every unit.
+UNITS are names as `--list` prints them; * matches. sentinel/NAME and cluster/NAME are files of
+tests/sentinel and tests/cluster, where the suite starts our binary itself. The default is every
+other unit.
 Exit codes: 0 all tests passed, 1 one did not, 2 wrong usage or a missing tool."""
+STAMP = re.compile(r"^\d\d:\d\d:\d\d> (.*)$")
+INSTANCES = ("sentinel", "cluster")
 MARK = re.compile(r"^\[(ok|err|skip|ignore|exception|testing|\d+/\d+ done)\]: ?(.*)$")
 
 
@@ -65,6 +69,14 @@ def parse():
     parser.add_argument(
         "--baseline", metavar="FILE", help="a --json result: count only what passed there"
     )
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="TEST", help="leave a test out, by its name"
+    )
+    parser.add_argument(
+        "--ignore-encoding",
+        action="store_true",
+        help="do not ask for the names of encodings: those here are 7.2's",
+    )
     parser.add_argument("--list", action="store_true", help="print the units and end")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every failed test")
     return parser.parse_args()
@@ -101,6 +113,21 @@ class Outcome:
         elif kind.endswith("done"):
             self.finished = True
 
+    def instance_line(self, text):
+        """A line of tests/sentinel/run.tcl or tests/cluster/run.tcl: `12:00:00> name: OK`."""
+        found = STAMP.match(text)
+        if found:
+            name, _, rest = found.group(1).partition(": ")
+            self.tests.append([name, "err", rest])
+        if self.tests and text.endswith("OK") and not self.note:
+            self.tests[-1][1] = "ok"
+            self.tests[-1][0] = self.tests[-1][0].removesuffix(": OK")
+        elif text.startswith("FAILED: ") and self.tests:
+            self.tests[-1][1:] = ["err", text]
+            self.note = "broke off"
+        if text.startswith("GOOD! No errors") or text.startswith("WARNING "):
+            self.finished = True
+
     def count(self, outcome):
         return sum(1 for test in self.tests if test[1] == outcome)
 
@@ -118,7 +145,12 @@ def unit_names(suite):
             % (suite, done.stderr.decode("utf-8", "replace")[-500:]),
             2,
         )
-    return sorted(done.stdout.decode().split())
+    names = done.stdout.decode().split()
+    for kind in INSTANCES:
+        folder = os.path.join(suite, "tests", kind, "tests")
+        if os.path.isdir(folder):
+            names += [kind + "/" + f[:-4] for f in os.listdir(folder) if f.endswith(".tcl")]
+    return sorted(names)
 
 
 def choose(names, wanted):
@@ -171,9 +203,14 @@ def end_group(process):
 def run_unit(tree, unit, flags, stall, log):
     outcome = Outcome(unit)
     watch = Stopwatch()
+    kind, _, name = unit.partition("/")
+    command = ["tclsh", "tests/test_helper.tcl", "--single", unit, "--dont-clean"] + flags
+    if kind in INSTANCES:
+        command = ["tclsh", "tests/%s/run.tcl" % kind, "--single", "/%s.tcl" % name]
+        command += ["--config", "bind", "127.0.0.1"]
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            ["tclsh", "tests/test_helper.tcl", "--single", unit, "--dont-clean"] + flags,
+            command,
             cwd=tree,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -195,7 +232,10 @@ def run_unit(tree, unit, flags, stall, log):
         process.wait()
     with open(log, errors="replace") as file:
         for text in file.read().splitlines():
-            outcome.line(text)
+            if kind in INSTANCES:
+                outcome.instance_line(text)
+            else:
+                outcome.line(text)
     outcome.seconds = watch.seconds
     if hung:
         name = outcome.running or "(unknown test)"
@@ -208,6 +248,12 @@ def run_unit(tree, unit, flags, stall, log):
 
 def test_unit(args, tree, binary, unit, log):
     flags = ["--tags", args.tags]
+    for name in args.skip:
+        flags += ["--skiptest", name]
+    if args.ignore_encoding:
+        flags.append("--ignore-encoding")
+    if unit.partition("/")[0] in INSTANCES:
+        return run_unit(tree, unit, [], max(args.stall, 240), log)
     if args.own:
         return run_unit(tree, unit, flags, args.stall, log)
     options = {"enable_module_command": "yes"}
@@ -259,6 +305,8 @@ def main():
     if args.list:
         say("\n".join(names))
         return 0
+    if not args.units:
+        args.units = [name for name in names if name.partition("/")[0] not in INSTANCES]
     units = choose(names, args.units)
     baseline = {}
     if args.baseline:
@@ -278,7 +326,8 @@ def main():
     results = {}
     watch = Stopwatch()
     try:
-        copy_tree(suite, folder, binary, args.own)
+        own = args.own or any(unit.partition("/")[0] in INSTANCES for unit in units)
+        copy_tree(suite, folder, binary, own)
         if args.logs:
             os.makedirs(args.logs, exist_ok=True)
         for unit in units:

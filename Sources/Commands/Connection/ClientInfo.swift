@@ -146,30 +146,40 @@ private func flagLetters(_ session: UnsafeMutablePointer<Session>) -> String {
 
 /// One line of CLIENT LIST, without its end.
 func clientLine(_ session: UnsafeMutablePointer<Session>, _ call: Call) -> String {
-    let now = call.executor.pointee.now.instant
-    let state = ClientNumbers(session)
-    let last = session == call.session ? call.command.pointee.id : session.pointee.lastCommand
-    let table = call.executor.pointee.commands
-    let isKnown = Int(last) < table.pointee.count
-    let command = isKnown ? table.pointee.declarations[Int(last)].fullName : "NULL"
-    let idle = session == call.session ? 0 : (now - session.pointee.lastInteraction).count / 1000
-    let user =
-        session.pointee.flags.contains(.fromPrimary) ? "(superuser)" : session.pointee.user
-    var out = "id=\(session.pointee.id) addr=\(session.pointee.peerAddress)"
-    out += " laddr=\(session.pointee.localAddress) fd=\(session.pointee.shownDescriptor)"
-    out += " name=\(session.pointee.name)"
-    out += " age=\((now - session.pointee.createdAt).count / 1000) idle=\(max(0, idle))"
-    out += " flags=\(flagLetters(session)) db=\(session.pointee.database)"
-    out += " sub=\(session.subscriptions(.channel)) psub=\(session.subscriptions(.pattern))"
-    out += " ssub=\(session.subscriptions(.shardChannel)) multi=\(state.queued)"
-    out += " qbuf=\(state.input) qbuf-free=\(state.inputFree) argv-mem=\(state.arguments)"
-    out += " multi-mem=\(state.transaction) rbs=\(state.replyBuffer) rbp=\(state.replyBuffer)"
-    out += " obl=\(state.replyInline) oll=\(state.replyBlocks) omem=\(state.replyMemory)"
-    out += " tot-mem=\(state.total) events=r cmd=\(command) user=\(user)"
-    out += " redir=\(redirection(of: session))"
-    out += " resp=\(session.pointee.protocolVersion)"
-    out += " lib-name=\(session.pointee.libraryName) lib-ver=\(session.pointee.libraryVersion)"
-    return out
+    let isCaller = session == call.session
+    return call.executor.clientLine(session, running: isCaller ? call.command.pointee.id : nil)
+}
+
+extension ExecutorPointer {
+    /// What CLIENT LIST says of a session; `running` is the command that it runs just now.
+    public func clientLine(
+        _ session: UnsafeMutablePointer<Session>, running: UInt16? = nil
+    ) -> String {
+        let now = pointee.now.instant
+        let state = ClientNumbers(session)
+        let last = Int(running ?? session.pointee.lastCommand)
+        let isKnown = last < pointee.commands.pointee.count
+        let command = isKnown ? pointee.commands.pointee.declarations[last].fullName : "NULL"
+        let idle =
+            running != nil ? 0 : (now - session.pointee.lastInteraction).count / 1000
+        let user =
+            session.pointee.flags.contains(.fromPrimary) ? "(superuser)" : session.pointee.user
+        var out = "id=\(session.pointee.id) addr=\(session.pointee.peerAddress)"
+        out += " laddr=\(session.pointee.localAddress) fd=\(session.pointee.shownDescriptor)"
+        out += " name=\(session.pointee.name)"
+        out += " age=\((now - session.pointee.createdAt).count / 1000) idle=\(max(0, idle))"
+        out += " flags=\(flagLetters(session)) db=\(session.pointee.database)"
+        out += " sub=\(session.subscriptions(.channel)) psub=\(session.subscriptions(.pattern))"
+        out += " ssub=\(session.subscriptions(.shardChannel)) multi=\(state.queued)"
+        out += " qbuf=\(state.input) qbuf-free=\(state.inputFree) argv-mem=\(state.arguments)"
+        out += " multi-mem=\(state.transaction) rbs=\(state.replyBuffer) rbp=\(state.replyBuffer)"
+        out += " obl=\(state.replyInline) oll=\(state.replyBlocks) omem=\(state.replyMemory)"
+        out += " tot-mem=\(state.total) events=r cmd=\(command) user=\(user)"
+        out += " redir=\(redirection(of: session))"
+        out += " resp=\(session.pointee.protocolVersion)"
+        out += " lib-name=\(session.pointee.libraryName) lib-ver=\(session.pointee.libraryVersion)"
+        return out
+    }
 }
 
 /// The sizes in a line of CLIENT LIST. A reply buffer counts as the client's static one up to
@@ -193,17 +203,17 @@ struct ClientNumbers {
         let isQueueing = session.pointee.flags.contains(.multi)
         queued = isQueueing ? (session.pointee.transaction?.pointee.commands.count ?? 0) : -1
         transaction = session.pointee.transaction?.pointee.memory ?? 0
-        self.input = input.pointee.count
-        inputFree = max(0, input.pointee.capacity - input.pointee.count)
-        // Arguments are views into the input: they take no memory of their own.
-        arguments = 0
+        // While its commands run the arguments are views into the input, which may be lent to it.
+        let isRunning = session.pointee.flags.contains(.running)
+        let request = isRunning ? (0, input.pointee.count) : input.pointee.bytes.unfinishedRequest
+        arguments = request.0
+        self.input = request.1
+        inputFree = isRunning ? 0 : max(0, input.pointee.capacity - input.pointee.count)
         let reply = output.pointee.count
         replyBuffer = min(output.pointee.capacity, Self.block)
         replyInline = min(reply, Self.block)
         replyBlocks = (max(0, reply - Self.block) + Self.block - 1) / Self.block
         replyMemory = max(0, output.pointee.capacity - Self.block)
-        total =
-            MemoryLayout<Session>.size + input.pointee.capacity + output.pointee.capacity
-            + transaction
+        total = session.memory
     }
 }

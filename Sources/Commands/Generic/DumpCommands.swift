@@ -158,6 +158,7 @@ private func restore(_ call: Call) {
             let (type, outcome) = formats.load(
                 code: code, bytes, heap: call.heap, limits: call.limits, largestString: largest)
             guard case .loaded(let object) = outcome else {
+                noteDamage(call, code, key)
                 throw .badFormat(.damagedValue(type: code, key: key.bytes.string))
             }
             restored = .object(type, object)
@@ -172,6 +173,14 @@ private func restore(_ call: Call) {
     } catch {
         call.reply.error(error.reply)
     }
+}
+
+/// Tells the log which form was damaged: a client that restores hostile payloads is worth knowing.
+private func noteDamage(_ call: Call, _ code: UInt8, _ key: KeyRef) {
+    let form = RDBType.compactForm(code) ?? RDBType.name(code) ?? "Value"
+    call.executor.pointee.logLines.append(
+        "\(form) integrity check failed. Refused to restore the key '\(key.bytes.string)' of "
+            + "client id=\(call.session.pointee.id) addr=\(call.session.pointee.peerAddress)")
 }
 
 /// A value out of its payload.

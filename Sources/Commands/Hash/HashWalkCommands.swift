@@ -229,6 +229,7 @@ private struct RandomFieldsReply {
             for _ in 0..<wanted {
                 guard let entry = hash.fields.random(&call.executor.pointee.prng) else { return }
                 append(call.reply, .bytes(entry.key), HashObject.value(of: entry))
+                if call.isTooLong { return }
             }
             return
         }
@@ -242,6 +243,7 @@ private struct RandomFieldsReply {
         for _ in 0..<wanted {
             let chosen = positions[call.executor.pointee.prng.below(positions.count)]
             append(call.reply, pack[chosen.field], pack[chosen.value])
+            if call.isTooLong { return }
         }
     }
 }

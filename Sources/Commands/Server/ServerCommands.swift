@@ -135,6 +135,7 @@ private func flushAll(_ call: Call) {
     // Counts as a change even when all was empty: a replica may hold keys that expired here.
     call.executor.pointee.dirty &+= 1
     call.forcePropagation()
+    call.executor.pointee.dataFlushed(call.executor)
     call.reply.ok()
 }
 

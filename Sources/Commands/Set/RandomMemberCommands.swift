@@ -197,7 +197,10 @@ private func drawn(_ call: Call, _ fields: FieldTable, _ wanted: Int) {
 private func repeating(_ call: Call, _ set: SetObject, _ wanted: Int) {
     call.reply.array(wanted)
     guard set.encoding == .listpack else {
-        for _ in 0..<wanted { call.reply.bulk(set.random(&call.executor.pointee.prng)) }
+        for _ in 0..<wanted {
+            call.reply.bulk(set.random(&call.executor.pointee.prng))
+            if call.isTooLong { return }
+        }
         return
     }
     let pack = Listpack(set.payload)
@@ -209,5 +212,6 @@ private func repeating(_ call: Call, _ set: SetObject, _ wanted: Int) {
     }
     for _ in 0..<wanted {
         call.reply.bulk(pack[positions[call.executor.pointee.prng.below(positions.count)]])
+        if call.isTooLong { return }
     }
 }

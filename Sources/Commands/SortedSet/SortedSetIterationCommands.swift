@@ -65,6 +65,7 @@ private func sample(_ call: Call, _ set: SortedSet, _ count: Int64, _ withScores
         for _ in 0..<count.magnitude {
             let (member, score) = set.random(&call.executor.pointee.prng)
             reply.member(member, score, withScores: withScores)
+            if call.isTooLong { return }
         }
         return
     }

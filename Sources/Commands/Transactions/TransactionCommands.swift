@@ -132,7 +132,7 @@ private func watch(_ call: Call) {
     for index in 1..<call.count {
         let watched = WatchedKey(database: Int32(call.database), key: call[index].array)
         guard !transaction.pointee.watched.contains(watched) else { continue }
-        transaction.pointee.watched.append(watched)
+        transaction.pointee.watch(watched)
         let key = call.keyspace.key(call[index], database: call.database)
         call.executor.pointee.watch.add(
             watched, call.session, isExpired: isExpired(call, key))

@@ -28,6 +28,8 @@ public struct AdminState {
     /// Puts changed settings into effect in the process, or says why that is impossible (then
     /// CONFIG SET takes all of it back). Without it the change is queued as `applySettings`.
     public var applySettings: (([String]) -> (name: String, reason: String)?)?
+    /// Bytes that the process holds for links to peers.
+    public var linkMemory: (() -> Int)?
     /// Stands still for so many microseconds (DEBUG SLEEP).
     public var sleep: ((Int64) -> Void)?
     /// The contents of a file in the node's folder (DEBUG RELOAD NOSAVE).

@@ -104,7 +104,10 @@ private func configSet(_ call: Call) {
         return call.reply.error(failure.text)
     }
     if !changed.isEmpty { node.settingsChanged() }
-    if changed.contains("maxmemory") { _ = makeRoomForWrites(call.executor) }
+    // A transaction is a whole: what it needs goes after it.
+    if changed.contains("maxmemory"), !call.session.pointee.flags.contains(.executing) {
+        _ = makeRoomForWrites(call.executor)
+    }
     call.reply.ok()
 }
 

@@ -81,8 +81,7 @@ private func debugProcess(_ call: Call) -> Bool {
         node.pointee.cron.isPaused = looseInteger(call[2]) != 0
         call.reply.ok()
     case ("config-rewrite-force-all", 2): rewriteConfiguration(call, forcesAll: true)
-    case ("client-eviction", 2):
-        call.reply.error("ERR maxmemory-clients is disabled." as StaticString)
+    case ("client-eviction", 2): debugClientEviction(call)
     case ("replybuffer", 4): debugReplyBuffer(call)
     case ("quicklist-packed-threshold", 3): debugPackedThreshold(call)
     default: return false
@@ -122,16 +121,47 @@ private func debugRestart(_ call: Call, _ node: NodePointer, gracefully: Bool) {
     node.request(.restart(delayMilliseconds: delay))
 }
 
-/// The sizes of reply buffers follow what they hold here; there is nothing to tune. The forms are
-/// checked, so that a test which relies on them says what is wrong.
+/// When the reply buffers of silent clients shrink: after so many milliseconds, or never.
 private func debugReplyBuffer(_ call: Call) {
-    if call[2].matches("peak-reset-time") {
-        let isWord = call[3].matches("never") || call[3].matches("reset")
-        guard isWord || call.integerOrReply(3) != nil else { return }
-    } else if !call[2].matches("resizing") {
+    let usual = ExecutorPointer.usualReplyBufferRest
+    if call[2].matches("resizing") {
+        call.executor.pointee.replyBufferRest = looseInteger(call[3]) != 0 ? usual : nil
+    } else if !call[2].matches("peak-reset-time") {
         return refuseDebug(call)
+    } else if call[3].matches("never") {
+        call.executor.pointee.replyBufferRest = nil
+    } else if call[3].matches("reset") {
+        call.executor.pointee.replyBufferRest = usual
+    } else {
+        guard let time = call.integerOrReply(3) else { return }
+        call.executor.pointee.replyBufferRest = Milliseconds(Swift.max(0, time))
     }
     call.reply.ok()
+}
+
+/// How many clients may be evicted, by powers of two of what they hold.
+private func debugClientEviction(_ call: Call) {
+    guard call.executor.clientMemoryLimit != nil else {
+        return call.reply.error("ERR maxmemory-clients is disabled." as StaticString)
+    }
+    call.executor.noteAllMemory()
+    var buckets: [(clients: Int, bytes: Int)] = Array(repeating: (0, 0), count: 64)
+    for index in 0..<call.executor.pointee.sessions.count {
+        let held = call.executor.pointee.sessions[index].pointee.evictableMemory
+        guard held > 0 else { continue }
+        let bucket = Int.bitWidth - held.leadingZeroBitCount - 1
+        buckets[bucket].clients += 1
+        buckets[bucket].bytes += held
+    }
+    var text = "Bucket         Tot Mem       Clients\n"
+    for (bucket, row) in buckets.enumerated().reversed() where row.clients > 0 {
+        let name = "2^\(bucket)"
+        let bytes = MemoryText.human(row.bytes)
+        text += name + String(repeating: " ", count: 15 - name.count)
+        text += bytes + String(repeating: " ", count: Swift.max(1, 14 - bytes.count))
+        text += "\(row.clients)\n"
+    }
+    call.reply.verbatim(text)
 }
 
 /// From which size on an element of a list stands alone. Ours do that by themselves; the form is
@@ -168,9 +198,26 @@ private func debugLinks(_ call: Call) -> Bool {
         node.pointee.admin.dropsCloseLinks = looseInteger(call[2]) != 0
         applyPacketFilter(node)
         call.reply.ok()
+    case ("clusterlink", 5): debugClusterLink(call, node)
     default: return false
     }
     return true
+}
+
+private func debugClusterLink(_ call: Call, _ node: NodePointer) {
+    guard let cluster = node.pointee.cluster else {
+        return call.reply.error("ERR Debug option only available for cluster mode enabled setup!")
+    }
+    let isBoth = call[3].matches("all")
+    let outgoing = isBoth || call[3].matches("to")
+    let inbound = isBoth || call[3].matches("from")
+    guard call[2].matches("kill"), outgoing || inbound else { return refuseDebug(call) }
+    guard cluster.knows(call[4].string) else {
+        return call.reply.error("ERR Unknown node \(call[4].string)")
+    }
+    node.stepCluster(
+        .closeLinks(node: call[4].string, outgoing: outgoing, inbound: inbound))
+    call.reply.ok()
 }
 
 private func applyPacketFilter(_ node: NodePointer) {
@@ -188,6 +235,8 @@ private func debugHelp(_ call: Call) {
         "    Dangerous: should be used only for testing the replication subsystem.",
         "CLOSE-CLUSTER-LINK-ON-PACKET-DROP <0|1>",
         "    Close the link by which a packet came that the filter drops.",
+        "CLUSTERLINK KILL <to|from|all> <node-id>",
+        "    Kills the link to the node, its link to us, or both.",
         "CONFIG-REWRITE-FORCE-ALL",
         "    Like CONFIG REWRITE but writes all configuration options, including",
         "    keywords not listed in original configuration file or default values.",

@@ -55,6 +55,7 @@ extension NodePointer {
             case .primary, .sentinel: break
             }
         }
+        facts.busMemory = busMemory
         facts.backlogMemory = executor.pointee.backlog.pointee.memory
         addPersistence(&facts)
         facts.replicationLines = replicationLines
