@@ -74,10 +74,18 @@ public struct Memory {
         }
     }
 
+    /// A block of zeros. A large one is fresh memory of the system, which costs nothing yet.
+    public func allocateZeroed(_ size: Int) -> UnsafeMutableRawPointer {
+        if size > SlabAllocator.largestBlock { return allocateLarge(size, isZeroed: true) }
+        let block = allocate(size)
+        memset(block, 0, size)
+        return block
+    }
+
     @inline(never)
-    private func allocateLarge(_ size: Int) -> UnsafeMutableRawPointer {
+    private func allocateLarge(_ size: Int, isZeroed: Bool = false) -> UnsafeMutableRawPointer {
         let rounded = Memory.largeSize(size)
-        guard let block = malloc(rounded) else { unreachable("out of memory") }
+        guard let block = isZeroed ? calloc(1, rounded) : malloc(rounded) else { unreachable("out of memory") }
         state.pointee.largeBytes &+= rounded &+ 8
         state.pointee.largeBlocks &+= 1
         notePeak()

@@ -39,7 +39,8 @@ extension NodePointer {
             executor.pointee.activeExpire ? expireCycle(limit: 256) : false
         // (5) A slice of the running snapshot.
         let snapshotIsBusy = advanceSnapshot()
-        let freeing = freeRetired()
+        // What was given up is freed a share at a time.
+        let freeing = freeRetired() || freeShare()
         noteStream()
         // (6) Invalidations: all changes of this iteration are made.
         executor.finishInvalidations()

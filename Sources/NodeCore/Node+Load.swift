@@ -206,6 +206,12 @@ extension NodePointer {
         return false
     }
 
+    /// Frees a part of the values and keys that were given up; true when more is left.
+    func freeShare() -> Bool {
+        executor.pointee.keyspace.hasLazyFree
+            && executor.pointee.keyspace.lazyFreeSlice(effort: 1000)
+    }
+
     // MARK: Items
 
     func take(_ bytes: Bytes, into keyspace: Keyspace) throws(RDBError) {

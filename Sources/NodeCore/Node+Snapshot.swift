@@ -49,9 +49,7 @@ struct SnapshotJob: ~Copyable {
     /// Bytes visited in the running slice; see `SnapshotPace`.
     var visited = 0
     var database = -1
-    /// Keys written since the walk began.
-    var keys: Int64 = 0
-    var began = Instant.start
+    var pieces = SnapshotPieces()
     /// Sessions that take part, until all bytes are theirs.
     var sessions: [UInt64] = []
     /// Sessions whose last bytes wait in their output.
@@ -122,14 +120,34 @@ extension NodePointer {
             pointee.snapshot.visited &+= pointee.snapshot.buffer.count &- mark
             return
         }
-        if pointee.snapshot.database != database {
-            pointee.snapshot.database = database
-            let keyspace = executor.pointee.keyspace
-            pointee.snapshot.writer.selectDatabase(
-                database, keys: keyspace.count(database: database),
-                expires: keyspace.expiringCount(database: database),
-                into: &pointee.snapshot.buffer)
+        if pointee.snapshot.pieces.blocksEntries {
+            return serialiseAside(entry, database: database)
         }
+        selectSnapshotDatabase(database)
+        let mark = pointee.snapshot.buffer.count
+        pointee.snapshot.writer.entry(
+            entry, snapshotAttributes(entry), executor.objectFormats,
+            into: &pointee.snapshot.buffer)
+        pointee.snapshot.visited &+= pointee.snapshot.buffer.count &- mark
+        // A string that compresses well was read all the same.
+        if entry.isString, let bytes = entry.storedBytes {
+            pointee.snapshot.visited &+= bytes.count
+        }
+    }
+
+    /// Says which database the next entry belongs to, when that is another one.
+    func selectSnapshotDatabase(_ database: Int) {
+        guard pointee.snapshot.database != database else { return }
+        pointee.snapshot.database = database
+        let keyspace = executor.pointee.keyspace
+        pointee.snapshot.writer.selectDatabase(
+            database, keys: keyspace.count(database: database),
+            expires: keyspace.expiringCount(database: database),
+            into: &pointee.snapshot.buffer)
+    }
+
+    /// What a key carries besides its value.
+    func snapshotAttributes(_ entry: Entry) -> RDBAttributes {
         var attributes = RDBAttributes(expireAt: entry.expiry ?? -1)
         let policy = executor.pointee.settings.evictionPolicy
         if policy.usesFrequency {
@@ -137,14 +155,7 @@ extension NodePointer {
         } else if policy == .allKeysLRU || policy == .volatileLRU {
             attributes.idleSeconds = Int64(executor.pointee.keyspace.idleSeconds(entry))
         }
-        let mark = pointee.snapshot.buffer.count
-        pointee.snapshot.writer.entry(
-            entry, attributes, executor.objectFormats, into: &pointee.snapshot.buffer)
-        pointee.snapshot.visited &+= pointee.snapshot.buffer.count &- mark
-        // A string that compresses well was read all the same.
-        if entry.isString, let bytes = entry.storedBytes {
-            pointee.snapshot.visited &+= bytes.count
-        }
+        return attributes
     }
 
     /// The database that the stream behind the snapshot goes on in.
@@ -167,13 +178,16 @@ extension NodePointer {
     private func beginWalk() -> Bool {
         let keyspace = executor.pointee.keyspace
         pointee.snapshot.database = -1
+        pointee.snapshot.pieces = SnapshotPieces()
+        // Commands are written by whole values.
+        let pieces = pointee.snapshot.writesCommands ? nil : snapshotPieceSink
         var started = keyspace.beginSnapshot(
-            sink: snapshotSink, context: UnsafeMutableRawPointer(self))
+            sink: snapshotSink, pieces: pieces, context: UnsafeMutableRawPointer(self))
         while started == .settling {
             // Old marks are settled without serialising; a rare, short walk.
             while !keyspace.snapshotSlice(entries: 1 << 16) {}
             started = keyspace.beginSnapshot(
-                sink: snapshotSink, context: UnsafeMutableRawPointer(self))
+                sink: snapshotSink, pieces: pieces, context: UnsafeMutableRawPointer(self))
         }
         guard started == .started else { return false }
         pointee.snapshot.pace = SnapshotPace()
@@ -265,7 +279,11 @@ extension NodePointer {
         let keyspace = executor.pointee.keyspace
         pointee.snapshot.visited = 0
         repeat {
-            if keyspace.snapshotSlice(entries: SnapshotJob.stride) { return true }
+            if spliceAside() { continue }
+            if keyspace.snapshotSlice(entries: SnapshotJob.stride) {
+                if pointee.snapshot.pieces.isEmpty { return true }
+                continue
+            }
             pointee.snapshot.visited &+= SnapshotJob.stride * SnapshotJob.entryCost
         } while pointee.snapshot.visited < budget
         return false
@@ -370,6 +388,7 @@ extension NodePointer {
     func cancelSnapshot() {
         executor.pointee.keyspace.cancelSnapshot()
         pointee.snapshot.buffer.release()
+        pointee.snapshot.pieces = SnapshotPieces()
         switch pointee.snapshot.target {
         case .none: break
         case .replicas:

@@ -38,7 +38,23 @@ extension ObjectFormat {
                 case RDBType.hashExpiring: return loadExpiring(&reader)
                 default: return loadExpiringListpack(&reader)
                 }
-            })
+            },
+            pieces: ObjectPieces(
+                code: { walk in
+                    TableWalk(walk).earliestExpiry == nil ? RDBType.hash : RDBType.hashExpiring
+                },
+                begin: { walk, out in
+                    let walk = TableWalk(walk)
+                    if let earliest = walk.earliestExpiry {
+                        out.word64(UInt64(bitPattern: earliest))
+                    }
+                    out.length(walk.count)
+                },
+                next: { walk, memory, effort, out in
+                    let walk = TableWalk(walk)
+                    let earliest = walk.earliestExpiry
+                    return walk.advance(effort, memory) { saveField($0, earliest, out) }
+                }))
     }
 }
 
@@ -46,15 +62,17 @@ private func saveTable(_ fields: FieldTable, _ writer: ObjectWriter) {
     let earliest = fields.earliestExpiry
     if let earliest { writer.word64(UInt64(bitPattern: earliest)) }
     writer.length(fields.count)
-    fields.forEach { entry in
-        if let earliest {
-            // 0 stands for a field that stays.
-            let time = entry.expiry.map { UInt64(bitPattern: $0 &- earliest) &+ 1 }
-            writer.number(time ?? 0)
-        }
-        writer.string(entry.key)
-        writer.value(HashObject.value(of: entry))
+    fields.forEach { saveField($0, earliest, writer) }
+}
+
+private func saveField(_ entry: Entry, _ earliest: Int64?, _ writer: ObjectWriter) {
+    if let earliest {
+        // 0 stands for a field that stays.
+        let time = entry.expiry.map { UInt64(bitPattern: $0 &- earliest) &+ 1 }
+        writer.number(time ?? 0)
     }
+    writer.string(entry.key)
+    writer.value(HashObject.value(of: entry))
 }
 
 /// A hash under construction, from bytes that may lie.

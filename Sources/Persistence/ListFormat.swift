@@ -14,7 +14,8 @@ extension ObjectFormat {
             ],
             code: { _, _ in RDBType.listQuicklist2 },
             save: saveList,
-            load: loadList)
+            load: loadList,
+            pieces: listPieces)
     }
 }
 
@@ -38,16 +39,26 @@ private func saveList(
     }
     let list = ChunkList(payload)
     out.length(list.chunkCount)
-    list.forEachChunk { packed, single in
-        if case .bytes(let text)? = single, text.count >= ListContainer.plainLimit {
-            out.length(ListContainer.plain)
-            out.string(text)
-        } else {
-            out.length(ListContainer.packed)
-            out.string(packed)
-        }
+    list.forEachChunk { saveChunk($0, $1, out) }
+}
+
+private func saveChunk(_ packed: Bytes, _ single: PackedValue?, _ out: ObjectWriter) {
+    if case .bytes(let text)? = single, text.count >= ListContainer.plainLimit {
+        out.length(ListContainer.plain)
+        out.string(text)
+    } else {
+        out.length(ListContainer.packed)
+        out.string(packed)
     }
 }
+
+private let listPieces = ObjectPieces(
+    code: { _ in RDBType.listQuicklist2 },
+    begin: { walk, out in out.length(ListWalk(walk).chunkCount) },
+    next: { walk, memory, effort, out in
+        // A chunk is as much work as many elements.
+        ListWalk(walk).advance(max(1, effort / 16), memory) { saveChunk($0, $1, out) }
+    })
 
 private func loadList(_ code: UInt8, _ reader: inout ObjectReader) -> LoadOutcome {
     let list = ListBuilder(reader.heap, reader.limits)

@@ -32,6 +32,8 @@ public struct ObjectFormat: Sendable {
     public let save: @Sendable (UnsafeMutableRawPointer, Encoding, ObjectWriter) -> Void
     /// Reads a value of a code. Whatever the bytes are, it must neither crash nor leak.
     public let load: @Sendable (UInt8, inout ObjectReader) -> LoadOutcome
+    /// Writes a large value in pieces, for snapshots; nil for a type whose values are not walked.
+    public let pieces: ObjectPieces?
     /// Writes the commands that build a value; nil: it becomes RESTORE with a payload.
     public let rewrite: (@Sendable (UnsafeMutableRawPointer, Encoding, CommandSink) -> Void)?
 
@@ -40,12 +42,14 @@ public struct ObjectFormat: Sendable {
         code: @escaping @Sendable (UnsafeMutableRawPointer, Encoding) -> UInt8,
         save: @escaping @Sendable (UnsafeMutableRawPointer, Encoding, ObjectWriter) -> Void,
         load: @escaping @Sendable (UInt8, inout ObjectReader) -> LoadOutcome,
+        pieces: ObjectPieces? = nil,
         rewrite: (@Sendable (UnsafeMutableRawPointer, Encoding, CommandSink) -> Void)? = nil
     ) {
         self.decoders = decoders
         self.code = code
         self.save = save
         self.load = load
+        self.pieces = pieces
         self.rewrite = rewrite
     }
 }

@@ -211,6 +211,13 @@ public struct RDBWriter: ~Copyable {
         seal(out, from: mark)
     }
 
+    /// Whole entries, or their parts, that another writer made.
+    public mutating func splice(_ bytes: Bytes, into out: inout Buffer) {
+        let mark = out.count
+        out.append(bytes)
+        seal(out, from: mark)
+    }
+
     // MARK: Helpers
 
     @inline(__always)

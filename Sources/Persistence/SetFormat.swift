@@ -27,7 +27,13 @@ extension ObjectFormat {
                 case RDBType.setIntset: return loadIntset(&reader)
                 default: return loadListpack(&reader)
                 }
-            })
+            },
+            pieces: ObjectPieces(
+                code: { _ in RDBType.set },
+                begin: { walk, out in out.length(TableWalk(walk).count) },
+                next: { walk, memory, effort, out in
+                    TableWalk(walk).advance(effort, memory) { out.string($0.key) }
+                }))
     }
 }
 

@@ -34,7 +34,16 @@ extension ObjectFormat {
             case RDBType.sortedSetZiplist: loadZiplist(&reader)
             default: loadMembers(&reader, scoresAreText: code == RDBType.sortedSetText)
             }
-        })
+        },
+        pieces: ObjectPieces(
+            code: { _ in RDBType.sortedSet },
+            begin: { walk, out in out.length(TableWalk(walk).count) },
+            next: { walk, memory, effort, out in
+                TableWalk(walk).advance(effort, memory) { entry in
+                    out.string(entry.key)
+                    out.double(entry.score)
+                }
+            }))
 
     private static func loadMembers(
         _ reader: inout ObjectReader, scoresAreText: Bool

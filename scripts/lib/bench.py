@@ -19,8 +19,10 @@ import time
 from martlet import tools
 from martlet.collection_bench import ITEM_SHARE_BAR, ITEMS, WORKLOADS, send
 from martlet.console import Failure, Stopwatch, run_main, say, table
+from martlet.eviction_bench import measure_eviction
 from martlet.load import fill, fill_counters
 from martlet.nodes import Server, wait_until
+from martlet.stall_bench import TYPES, measure_stalls
 from martlet.sync_bench import measure_sync
 
 CPU_BARS = {1: 1.0, 16: 1.5, 100: 3.0}
@@ -58,7 +60,15 @@ def parse():
         action="store_true",
         help="memory and latency during a full synchronisation under load",
     )
-    parser.add_argument("--all", action="store_true", help="all six")
+    parser.add_argument(
+        "--stalls",
+        action="store_true",
+        help="longest stall of a PING loop while huge keys are built and given up",
+    )
+    parser.add_argument(
+        "--eviction", action="store_true", help="hit rate of a cache under Zipf's law"
+    )
+    parser.add_argument("--all", action="store_true", help="all of them")
     parser.add_argument(
         "--quick", action="store_true", help="fewer requests and rounds: rougher figures"
     )
@@ -86,12 +96,14 @@ def parse():
         metavar="MB",
         help="dataset of --sync (default 1000)",
     )
+    parser.add_argument("--stall-types", nargs="+", default=TYPES, choices=TYPES, metavar="T")
+    parser.add_argument("--stall-elements", type=int, default=10_000_000, metavar="N")
     args = parser.parse_args()
     names = COMMANDS + [workload.name for workload in WORKLOADS]
     for name in args.commands or []:
         if name not in names:
             parser.error("no row is called %s; there are %s" % (name, ", ".join(names)))
-    kinds = ["instructions", "collections", "memory", "items", "sync"]
+    kinds = ["instructions", "collections", "memory", "items", "sync", "stalls", "eviction"]
     if not any(getattr(args, kind) for kind in kinds):
         args.cpu = True
     if args.all:
@@ -479,6 +491,10 @@ def main():
         results.append(measure_instructions(args, pinning, redis, ours))
     if args.sync:
         results.append(measure_sync(args.sync_size, args.quick, redis, ours, pinning))
+    if args.stalls:
+        results.append(measure_stalls(args, redis, ours, pinning))
+    if args.eviction:
+        results.append(measure_eviction(args, redis, ours, pinning))
     if args.cpu:
         results.append(measure_cpu(args, pinning, redis, ours))
     if args.collections:

@@ -28,7 +28,8 @@ private var streamOperations: ObjectType {
         freeEffort: { payload, _ in Stream(payload).freeEffort },
         memoryUsage: { payload, _, samples in Stream(payload).memoryUsage(samples: samples) },
         copy: { payload, _, heap in Stream(payload).copy(ObjectHeap(raw: heap).memory).base },
-        digest: { payload, _, bytes in Stream(payload).mix(into: DigestMixer(bytes)) })
+        digest: { payload, _, bytes in Stream(payload).mix(into: DigestMixer(bytes)) },
+        openWalk: Stream.openWalk, closeWalk: Stream.closeWalk)
 }
 
 extension Call {

@@ -14,7 +14,17 @@ extension ObjectFormat {
         ],
         code: { _, _ in RDBType.stream2 },
         save: { payload, _, writer in save(Stream(payload), writer) },
-        load: { code, reader in load(code, &reader) })
+        load: { code, reader in load(code, &reader) },
+        pieces: ObjectPieces(
+            code: { _ in RDBType.stream2 },
+            begin: { walk, writer in writer.length(StreamWalk(walk).nodeCount) },
+            next: { walk, memory, effort, writer in
+                let walk = StreamWalk(walk)
+                // A node is as much work as many elements.
+                let isDone = walk.advance(max(1, effort / 16), memory) { saveNode($0, $1, writer) }
+                if isDone { saveRest(of: walk.frozen, writer) }
+                return isDone
+            }))
 
     private enum Version { case stream, stream2, stream3 }
 
@@ -36,10 +46,17 @@ extension ObjectFormat {
 
     private static func save(_ stream: Stream, _ writer: ObjectWriter) {
         writer.length(stream.nodeCount)
-        stream.forEachNode { master, bytes in
-            master.withBytes { writer.string($0) }
-            writer.string(bytes)
-        }
+        stream.forEachNode { saveNode($0, $1, writer) }
+        saveRest(of: stream, writer)
+    }
+
+    private static func saveNode(_ master: StreamID, _ bytes: Bytes, _ writer: ObjectWriter) {
+        master.withBytes { writer.string($0) }
+        writer.string(bytes)
+    }
+
+    /// What comes behind the nodes.
+    private static func saveRest(of stream: Stream, _ writer: ObjectWriter) {
         writer.length(stream.length)
         save(stream.lastID, writer)
         save(stream.firstID, writer)

@@ -115,6 +115,7 @@ extension Keyspace {
     @inline(__always)
     func release(_ value: DetachedValue) {
         guard value.ownsMemory else { return }
+        if _slowPath(openWalks > 0), adopt(value) { return }
         while !release(value, effort: Int.max) {}
     }
 

@@ -55,16 +55,17 @@ extension Keyspace {
         forgetFields(old, key)
         exchange(old, entry, at: place, key)
         noteFields(entry, key)
-        release(value)
+        releaseSoon(value)
     }
 
     // MARK: Removal
 
-    /// Removes a key and frees its value at once. False when there is none.
+    /// Removes a key. Its value is freed at once unless that would take long. False when there is
+    /// no such key.
     @discardableResult
     public func remove(_ key: KeyRef) -> Bool {
         guard let value = take(key) else { return false }
-        release(value)
+        releaseSoon(value)
         return true
     }
 

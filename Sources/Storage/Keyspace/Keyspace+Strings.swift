@@ -97,7 +97,7 @@ extension Keyspace {
         let fresh = build(key, form, time, clock, table(key).pointee.epoch)
         if _slowPath(!old.isString) { forgetFields(old, key) }
         exchange(old, fresh, at: place, key)
-        release(value)
+        releaseSoon(value)
         return fresh
     }
 
@@ -199,6 +199,9 @@ extension Keyspace {
         willChange(entry, key)
         let length = entry.stringLength
         if entry.encoding == .raw {
+            if RawString(entry.payload).growsManifold(to: count) {
+                return start(of: rebuild(entry, place, key, length, count))
+            }
             let string = RawString(entry.payload).resized(to: count, memory)
             entry.payloadWord = UInt64(UInt(bitPattern: string.base))
             if count > length { clearBytes(string.start + length, count: count - length) }
@@ -224,7 +227,6 @@ extension Keyspace {
 
     private func makeZeroed(_ key: KeyRef, _ count: Int) -> Entry {
         let entry = blankString(key, count, nil, state.pointee.access.created)
-        clearBytes(start(of: entry), count: count)
         link(entry, key)
         return entry
     }
@@ -244,14 +246,13 @@ extension Keyspace {
             let from = old.bytes(scratch: scratch)
             copyBytes(to: to, from: from.base, count: min(length, count))
         }
-        if count > length { clearBytes(to + length, count: count - length) }
         let value = DetachedValue(old)
         exchange(old, fresh, at: place, key)
-        release(value)
+        releaseSoon(value)
         return fresh
     }
 
-    /// A block for a string of `count` bytes that the caller fills in.
+    /// A block for a string of `count` zero bytes that the caller fills in.
     private func blankString(
         _ key: KeyRef,
         _ count: Int,
@@ -274,8 +275,11 @@ extension Keyspace {
             table(key).pointee.epoch,
             embedded: embeds ? count : 0
         )
-        if !embeds {
-            entry.payloadWord = UInt64(UInt(bitPattern: RawString.make(count, memory).base))
+        if embeds {
+            clearBytes(entry.embeddedStart, count: count)
+        } else {
+            let string = RawString.make(count, memory, isZeroed: true)
+            entry.payloadWord = UInt64(UInt(bitPattern: string.base))
         }
         entry.setFlag(Header.isReportedRaw, true)
         return entry

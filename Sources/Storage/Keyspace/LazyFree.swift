@@ -14,6 +14,8 @@ struct LazyFreeItem {
     var next: UnsafeMutablePointer<LazyFreeItem>?
     var kind: Kind
     var value: DetachedValue?
+    /// The value counts among those that were freed lazily.
+    var isCounted = true
     var table = EntryTable()
     var database: DatabasePointer?
     /// Next table of the database, and next bucket of the table.
@@ -34,6 +36,8 @@ struct LazyFreeQueue {
     static let effortThreshold = 64
     /// Strings from this size on are worth another thread.
     static let backgroundSize = 1 << 16
+    /// The same where nobody asked for it.
+    static let impliedBackgroundSize = 1 << 20
 }
 
 extension Keyspace {
@@ -45,6 +49,10 @@ extension Keyspace {
 
     /// CONFIG RESETSTAT.
     public func resetLazyFreed() { state.pointee.lazyFree.freed = 0 }
+
+    /// Something waits to be freed, if only for the end of a snapshot.
+    @inline(__always)
+    public var hasLazyFree: Bool { state.pointee.lazyFree.first != nil }
 
     /// Frees about `effort` elements of what waits. True when more can be done now.
     @discardableResult
@@ -82,13 +90,25 @@ extension Keyspace {
 
     // MARK: What goes in
 
+    /// Frees a value that was deleted or replaced. Nobody asked for that to be lazy, but nobody
+    /// should have to wait for it either: a large one is freed in slices, and is not counted.
+    @inline(__always)
+    func releaseSoon(_ value: DetachedValue) {
+        if value.ownsMemory { releaseLater(value, isCounted: false) }
+    }
+
     /// Frees a value now when that is cheap, else later.
-    func releaseLater(_ value: DetachedValue) {
+    func releaseLater(_ value: DetachedValue, isCounted: Bool = true) {
         guard value.ownsMemory else { return }
+        if _slowPath(openWalks > 0), adopt(value) { return }
         if value.type == .string {
             let string = RawString(value.payload)
             let size = string.allocationSize
-            guard size >= LazyFreeQueue.backgroundSize else {
+            let isLong =
+                size
+                >= (isCounted
+                    ? LazyFreeQueue.backgroundSize : LazyFreeQueue.impliedBackgroundSize)
+            guard isLong else {
                 string.free(memory)
                 return
             }
@@ -98,7 +118,7 @@ extension Keyspace {
                 as: UnsafeMutableRawPointer?.self
             )
             state.pointee.lazyFree.background = string.base
-            state.pointee.lazyFree.freed += 1
+            if isCounted { state.pointee.lazyFree.freed += 1 }
             return
         }
         let descriptor = state.pointee.types[Int(value.type.rawValue)]
@@ -106,7 +126,9 @@ extension Keyspace {
         if effort <= LazyFreeQueue.effortThreshold {
             release(value)
         } else {
-            enqueue(LazyFreeItem(next: nil, kind: .value, value: value), pending: 1)
+            enqueue(
+                LazyFreeItem(next: nil, kind: .value, value: value, isCounted: isCounted),
+                pending: 1)
         }
     }
 
@@ -154,6 +176,7 @@ extension Keyspace {
             left = isGone ? left - 1 : 0
             if isGone {
                 noteFreed(1)
+                if !item.pointee.isCounted { state.pointee.lazyFree.freed -= 1 }
                 dequeue(item)
             }
         case .table:
@@ -188,11 +211,12 @@ extension Keyspace {
         while left > 0 {
             guard let bucket = table.bucketToDrain(cursor) else {
                 invariant(table.count == 0, "a drained table still counts entries")
-                table.release(memory)
+                table.releaseDrained(memory)
                 return true
             }
             let freed = drain(bucket)
             table.count -= freed
+            table.didDrain(cursor, memory)
             noteFreed(freed)
             cursor += 1
             left -= freed + 1

@@ -42,6 +42,7 @@ struct SnapshotState {
     /// Buckets ahead of the cursor that were asked for already.
     var prefetched = 0
     var emitted = 0
+    var walks = OpenWalks()
 
     /// The walk asks for so many buckets at once: their memory latencies then overlap.
     static let prefetchedBuckets = 8
@@ -54,10 +55,12 @@ extension Keyspace {
     /// Entries that the running, or last, snapshot has serialised.
     public var snapshotEmitted: Int { state.pointee.snapshot.emitted }
 
-    /// Begins a snapshot of all databases, or of some slots of database 0 on a cluster node.
+    /// Begins a snapshot of all databases, or of some slots of database 0 on a cluster node. With
+    /// `pieces` large values go there; see `SnapshotWalks`.
     public func beginSnapshot(
         slots: SlotSet? = nil,
         sink: SnapshotSink,
+        pieces: SnapshotPieceSink? = nil,
         context: UnsafeMutableRawPointer?
     ) -> SnapshotStart {
         invariant(slots == nil || isSlotted, "a snapshot of slots needs slots")
@@ -70,6 +73,7 @@ extension Keyspace {
         if state.pointee.snapshot.phase == .settling { closeWalk() }
         openWalk(.running)
         state.pointee.snapshot.sink = sink
+        state.pointee.snapshot.walks.sink = pieces
         state.pointee.snapshot.context = context
         state.pointee.snapshot.emitted = 0
         forEachTable(slots) { $0.pointee.beginEpoch() }
@@ -82,6 +86,11 @@ extension Keyspace {
         guard state.pointee.snapshot.phase != .idle else { return true }
         var left = max(entries, 1)
         while left > 0 {
+            if let open = state.pointee.snapshot.walks.first {
+                advanceWalk(open, effort: left)
+                left = 0
+                continue
+            }
             guard let unit = currentUnit() else {
                 closeWalk()
                 return true
@@ -148,6 +157,7 @@ extension Keyspace {
     }
 
     private func closeWalk() {
+        closeWalks()
         if let units = state.pointee.snapshot.units {
             for index in 0..<state.pointee.snapshot.unitCount {
                 units[index].pointee.snapshotLabel = -1
@@ -231,6 +241,7 @@ extension Keyspace {
         invariant(entry.epoch != table.pointee.epoch, "an entry is serialised twice")
         entry.epoch = table.pointee.epoch
         state.pointee.snapshot.emitted += 1
+        if openWalk(entry, label) { return }
         state.pointee.snapshot.sink?(state.pointee.snapshot.context, label, entry.base)
     }
 

@@ -245,6 +245,7 @@ extension HashObject {
                         DigestMixer(digest).add(Bytes(start, DigestMixer.size))
                     }
                 }
-            })
+            },
+            openWalk: ObjectType.openTableWalk, closeWalk: ObjectType.closeTableWalk)
     }
 }

@@ -93,7 +93,8 @@ public struct ListObject {
     static func compacted(
         _ chunks: ChunkList, _ limit: ChunkLimit, isShrinking: Bool, _ memory: Memory
     ) -> (UnsafeMutableRawPointer, Encoding) {
-        guard chunks.chunkCount == 1, let only = chunks.first,
+        // A list that a snapshot reads keeps its form; the next change may see to it.
+        guard chunks.chunkCount == 1, chunks.walk == nil, let only = chunks.first,
             limit.allowsPacking(
                 bytes: only.packedSize, count: only.count, isShrinking: isShrinking)
         else { return (chunks.base, .quickList) }

@@ -34,7 +34,8 @@ extension ObjectType {
                     ? ListIterator(ChunkList(payload), from: 0, isReverse: false)
                     : ListIterator(Listpack(payload), from: 0, isReverse: false)
                 while let value = elements.next() { withText(of: value) { mixer.mix($0) } }
-            })
+            },
+            openWalk: ObjectType.openListWalk, closeWalk: ObjectType.closeListWalk)
     }
 }
 

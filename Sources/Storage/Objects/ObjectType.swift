@@ -21,23 +21,38 @@ public struct ObjectType {
     public typealias Digest =
         @convention(c) (UnsafeMutableRawPointer, UInt8, UnsafeMutablePointer<UInt8>) -> Void
 
+    /// Begins a walk over a value for a snapshot; nil when the value has fewer elements than the
+    /// last argument says, or not the form for it. Arguments: payload, encoding, `Keyspace.raw`.
+    public typealias OpenWalk =
+        @convention(c) (UnsafeMutableRawPointer, UInt8, UnsafeMutableRawPointer, Int)
+        -> UnsafeMutableRawPointer?
+    /// Ends a walk, complete or not, and frees it. Arguments: walk, `Keyspace.raw`.
+    public typealias CloseWalk =
+        @convention(c) (UnsafeMutableRawPointer, UnsafeMutableRawPointer) -> Void
+
     public var free: Free?
     public var freeEffort: FreeEffort?
     public var memoryUsage: MemoryUsage?
     public var copy: Copy?
     public var digest: Digest?
+    public var openWalk: OpenWalk?
+    public var closeWalk: CloseWalk?
 
     public init(
         free: Free? = nil,
         freeEffort: FreeEffort? = nil,
         memoryUsage: MemoryUsage? = nil,
         copy: Copy? = nil,
-        digest: Digest? = nil
+        digest: Digest? = nil,
+        openWalk: OpenWalk? = nil,
+        closeWalk: CloseWalk? = nil
     ) {
         self.free = free
         self.freeEffort = freeEffort
         self.memoryUsage = memoryUsage
         self.copy = copy
         self.digest = digest
+        self.openWalk = openWalk
+        self.closeWalk = closeWalk
     }
 }

@@ -30,11 +30,12 @@ public struct RawString {
     @inline(__always)
     var allocationSize: Int { RawString.headerSize &+ capacity }
 
-    /// A new string of `count` bytes that the caller fills in.
-    static func make(_ count: Int, _ memory: Memory) -> RawString {
+    /// A new string of `count` bytes that the caller fills in. When it is to be zero, a long one
+    /// costs nothing until it is written to.
+    static func make(_ count: Int, _ memory: Memory, isZeroed: Bool = false) -> RawString {
         invariant(count >= 0, "a string has no negative length")
         let size = Memory.roundedSize(headerSize + count)
-        let string = RawString(memory.allocate(size))
+        let string = RawString(isZeroed ? memory.allocateZeroed(size) : memory.allocate(size))
         string.base.storeBytes(of: count, as: Int.self)
         string.base.storeBytes(of: size - headerSize, toByteOffset: 8, as: Int.self)
         return string
@@ -52,6 +53,11 @@ public struct RawString {
         fresh.base.storeBytes(of: newCount, as: Int.self)
         fresh.base.storeBytes(of: size - RawString.headerSize, toByteOffset: 8, as: Int.self)
         return fresh
+    }
+
+    /// True when a string gets so much longer that a new, zeroed block is the cheaper way.
+    func growsManifold(to newCount: Int) -> Bool {
+        newCount > RawString.largestSpare && newCount / 4 > capacity
     }
 
     /// True when more than half of the block is unused: an overwrite should not keep it.

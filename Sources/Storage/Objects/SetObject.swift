@@ -303,6 +303,7 @@ extension SetObject {
             digest: { payload, encoding, digest in
                 let set = SetObject(Encoding(rawValue: encoding), payload)
                 set.forEach { withText(of: $0) { DigestMixer(digest).add($0) } }
-            })
+            },
+            openWalk: ObjectType.openTableWalk, closeWalk: ObjectType.closeTableWalk)
     }
 }

@@ -53,6 +53,7 @@ struct LargeSortedSet {
     /// Gives a member another score.
     @inline(__always)
     func update(_ entry: Entry, to score: Double, _ heap: ObjectHeap) {
+        table.willChange(entry, heap.memory)
         tree.pointee.update(entry.score, entry, to: score, heap.memory)
         entry.score = score
     }

@@ -30,7 +30,8 @@ extension ObjectType {
             },
             digest: { payload, encoding, bytes in
                 ObjectType.mix(SortedSet(payload, Encoding(rawValue: encoding)), DigestMixer(bytes))
-            })
+            },
+            openWalk: openSortedSetWalk, closeWalk: closeTableWalk)
     }
 
     private static func mix(_ set: SortedSet, _ mixer: DigestMixer) {

@@ -5,6 +5,7 @@ import Base
 extension Stream {
     /// Frees about `effort` nodes or pending entries; true when all is gone.
     public func release(_ memory: Memory, effort: Int) -> Bool {
+        invariant(state.pointee.walk == nil, "a stream is freed while a snapshot reads it")
         var left = effort
         while left > 0, let first = state.pointee.nodes.first {
             removeNode(first.id, memory)
@@ -60,17 +61,23 @@ extension Stream {
 
     /// A deep copy.
     public func copy(_ memory: Memory) -> Stream {
+        let copy = copyWithoutNodes(memory)
+        forEachNode { master, bytes in
+            let isNew = copy.state.pointee.nodes.insert(
+                master, StreamNode.copy(bytes, memory).word, memory)
+            invariant(isNew, "two nodes with one master ID")
+        }
+        return copy
+    }
+
+    /// A copy of what a stream is besides its entries.
+    func copyWithoutNodes(_ memory: Memory) -> Stream {
         let copy = Stream.make(memory)
         copy.state.pointee.length = length
         copy.lastID = lastID
         copy.firstID = firstID
         copy.maxDeletedID = maxDeletedID
         copy.entriesAdded = entriesAdded
-        forEachNode { master, bytes in
-            let isNew = copy.state.pointee.nodes.insert(
-                master, StreamNode.copy(bytes, memory).word, memory)
-            invariant(isNew, "two nodes with one master ID")
-        }
         for index in 0..<groupCount { copy.addCopy(of: group(at: index), memory) }
         return copy
     }

@@ -28,6 +28,7 @@ extension Stream {
                 continue
             }
             if isApproximate { break }
+            willChange(cursor, memory)
             removed += trim(&node, cursor.id, rule, memory)
             cursor.setWord(node.word)
             // What kept the node may have been deleted before.

@@ -17,6 +17,8 @@ struct StreamState {
     /// Entries that were ever added.
     var entriesAdded: UInt64 = 0
     var groups = NameList()
+    /// The walk of a snapshot that reads the stream.
+    var walk: UnsafeMutablePointer<StreamWalkState>?
 }
 
 /// Up to where a node is filled.
@@ -110,6 +112,7 @@ public struct Stream: Equatable {
                 cursor.setWord(node.word)
                 appendNode(id, fields, count, memory)
             } else {
+                willChange(cursor, memory)
                 node.append(id, master: cursor.id, fields, count, memory)
                 cursor.setWord(node.word)
             }
@@ -129,6 +132,7 @@ public struct Stream: Equatable {
         node.append(id, master: id, fields, count, memory)
         let isNew = state.pointee.nodes.insert(id, node.word, memory)
         invariant(isNew, "two nodes with one master ID")
+        didAdd(id, memory)
     }
 
     // MARK: Removing
@@ -159,6 +163,7 @@ public struct Stream: Equatable {
         if node.live == 1 {
             removeNode(cursor.id, memory)
         } else {
+            willChange(cursor, memory)
             node.markDeleted(position, memory)
             node.setCounts(live: node.live - 1, deleted: node.deleted + 1, memory)
             cursor.setWord(node.word)
@@ -171,7 +176,7 @@ public struct Stream: Equatable {
         guard let word = state.pointee.nodes.remove(master, memory) else {
             unreachable("a node that is not in the index")
         }
-        StreamNode(word: word).free(memory)
+        retire(master, StreamNode(word: word), memory)
     }
 
     /// The first entry may be gone: finds the one that is first now.

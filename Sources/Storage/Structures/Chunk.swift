@@ -3,7 +3,8 @@
 // one behind it are always free: a listpack's header and terminator are put there when the chunk is
 // written to a file, which makes saving a copy.
 //
-//     next · previous · capacity · start · end · count | … room … | elements | … room …
+//     next · previous · left · u32 capacity, start, end, count · u32 mark · unused
+//     | … room … | elements | … room …
 //
 // Offsets count from the start of the block.
 import Base
@@ -62,11 +63,13 @@ struct Chunk: Equatable {
     /// An empty chunk with `room` for elements; it will be filled from the end towards the front,
     /// or the other way round.
     static func make(room: Int, fromEnd: Bool, _ memory: Memory) -> Chunk {
-        invariant(room >= 0, "a chunk with negative room")
         let capacity = Memory.roundedSize(overhead + room)
+        invariant(room >= 0 && capacity <= Int(UInt32.max), "no size for a chunk")
         let chunk = Chunk(memory.allocate(capacity))
         chunk.next = nil
         chunk.previous = nil
+        chunk.left = nil
+        chunk.mark = 0
         chunk.capacity = capacity
         chunk.start = fromEnd ? capacity - 1 : firstStart
         chunk.end = chunk.start
@@ -79,10 +82,13 @@ struct Chunk: Equatable {
     // MARK: Fields
 
     @inline(__always)
-    private func word(_ offset: Int) -> Int { base.load(fromByteOffset: offset, as: Int.self) }
+    private func word(_ offset: Int) -> Int {
+        Int(truncatingIfNeeded: base.load(fromByteOffset: offset, as: UInt32.self))
+    }
     @inline(__always)
     private func set(_ offset: Int, _ value: Int) {
-        base.storeBytes(of: value, toByteOffset: offset, as: Int.self)
+        base.storeBytes(
+            of: UInt32(truncatingIfNeeded: value), toByteOffset: offset, as: UInt32.self)
     }
     @inline(__always)
     private func link(_ offset: Int) -> Chunk? {
@@ -103,14 +109,24 @@ struct Chunk: Equatable {
         @inline(__always) get { link(8) }
         @inline(__always) nonmutating set { set(8, newValue) }
     }
-    var capacity: Int {
-        @inline(__always) get { word(16) }
+    /// What was left for a walk in front of this chunk; see `ListWalk`.
+    var left: Chunk? {
+        get { link(16) }
         nonmutating set { set(16, newValue) }
+    }
+    /// The last walk that has no need of this chunk.
+    var mark: UInt32 {
+        @inline(__always) get { base.load(fromByteOffset: 40, as: UInt32.self) }
+        nonmutating set { base.storeBytes(of: newValue, toByteOffset: 40, as: UInt32.self) }
+    }
+    var capacity: Int {
+        @inline(__always) get { word(24) }
+        nonmutating set { set(24, newValue) }
     }
     /// Where the first element begins.
     var start: Int {
-        @inline(__always) get { word(24) }
-        @inline(__always) nonmutating set { set(24, newValue) }
+        @inline(__always) get { word(28) }
+        @inline(__always) nonmutating set { set(28, newValue) }
     }
     /// Where the last element ends.
     var end: Int {
@@ -118,8 +134,8 @@ struct Chunk: Equatable {
         @inline(__always) nonmutating set { set(32, newValue) }
     }
     var count: Int {
-        @inline(__always) get { word(40) }
-        @inline(__always) nonmutating set { set(40, newValue) }
+        @inline(__always) get { word(36) }
+        @inline(__always) nonmutating set { set(36, newValue) }
     }
 
     // MARK: Facts
@@ -166,6 +182,12 @@ struct Chunk: Equatable {
         start.storeBytes(of: said.littleEndian, toByteOffset: 4, as: UInt16.self)
         pointer(end)[0] = PackedElement.terminator
         return Bytes(start.assumingMemoryBound(to: UInt8.self), packedSize)
+    }
+
+    /// Calls `body` with the elements as a listpack and, when there is a single one, that.
+    func visit(_ body: (_ packed: Bytes, _ single: PackedValue?) -> Void) {
+        body(
+            packed, count == 1 ? PackedElement.read(UnsafePointer(pointer(start))) : nil)
     }
 
     // MARK: Elements

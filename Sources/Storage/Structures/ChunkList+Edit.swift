@@ -46,6 +46,7 @@ extension ChunkList {
         _ value: PackedValue, _ size: Int, in chunk: Chunk, at offset: Int, _ limit: ChunkLimit,
         _ memory: Memory
     ) {
+        willChange(chunk, memory)
         let front = offset - chunk.start
         let back = chunk.end - offset
         var chunk = chunk
@@ -74,6 +75,7 @@ extension ChunkList {
     /// Moves everything from `offset` on to a new chunk behind this one, and returns that.
     private func split(_ chunk: Chunk, at offset: Int, _ memory: Memory) -> Chunk {
         invariant(offset > chunk.start && offset < chunk.end, "a split at an end")
+        willChange(chunk, memory)
         var left = 0
         var walk = chunk.start
         while walk < offset {
@@ -106,6 +108,7 @@ extension ChunkList {
     /// Takes the elements of the next chunk over if the limit allows it; returns the joined chunk.
     private func mergeNext(_ chunk: Chunk, _ limit: ChunkLimit, _ memory: Memory) -> Chunk? {
         guard let next = chunk.next, chunk.takes(next, limit) else { return nil }
+        willChange(chunk, memory)
         let bytes = next.byteCount
         var chunk = chunk
         if chunk.backRoom < bytes {
@@ -114,8 +117,7 @@ extension ChunkList {
         copyBytes(to: chunk.base + chunk.end, from: next.base + next.start, count: bytes)
         chunk.end += bytes
         let moved = next.count
-        unlink(next)
-        next.free(memory)
+        drop(next, memory)
         chunk.count += moved
         count += moved
         return chunk
@@ -140,6 +142,7 @@ extension ChunkList {
             }
             if chunk.count > 1 { _ = split(chunk, at: offset + old, memory) }
         }
+        willChange(chunk, memory)
         if size == old {
             PackedElement.write(value, to: chunk.pointer(offset))
             return
@@ -159,9 +162,9 @@ extension ChunkList {
     public func pop(atFront: Bool, _ memory: Memory) {
         guard let chunk = atFront ? first : last else { unreachable("an empty list") }
         if chunk.count == 1 {
-            unlink(chunk)
-            return chunk.free(memory)
+            return drop(chunk, memory)
         }
+        willChange(chunk, memory)
         if atFront {
             chunk.start += chunk.size(at: chunk.start)
         } else {
@@ -182,9 +185,9 @@ extension ChunkList {
             chunk = current.next
             if offset == current.start, current.count <= left {
                 left -= current.count
-                unlink(current)
-                current.free(memory)
+                drop(current, memory)
             } else {
+                willChange(current, memory)
                 var end = offset
                 var removed = 0
                 while removed < left, end < current.end {
@@ -210,6 +213,10 @@ extension ChunkList {
         var chunk = fromEnd ? last : first
         while removed < most, let current = chunk {
             chunk = fromEnd ? current.previous : current.next
+            if _slowPath(walk != nil) {
+                guard holds(needle, current) else { continue }
+                willChange(current, memory)
+            }
             let here =
                 fromEnd
                 ? sweepBackward(current, needle, most - removed)
@@ -217,11 +224,20 @@ extension ChunkList {
             removed += here
             count -= here
             if current.count == 0 {
-                unlink(current)
-                current.free(memory)
+                drop(current, memory)
             }
         }
         return removed
+    }
+
+    private func holds(_ needle: Needle, _ chunk: Chunk) -> Bool {
+        var offset = chunk.start
+        while offset < chunk.end {
+            let start = UnsafePointer(chunk.pointer(offset))
+            if needle.matches(PackedElement.read(start)) { return true }
+            offset &+= PackedElement.wholeSize(start)
+        }
+        return false
     }
 
     /// Moves what stays over what goes, in one pass.

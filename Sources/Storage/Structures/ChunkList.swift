@@ -3,7 +3,7 @@
 // quicklist, and splits and fills its chunks alike, so that files and OBJECT ENCODING agree; but it
 // compresses none of them. A handle is one pointer to a small block:
 //
-//     first chunk · last chunk · number of elements · number of chunks
+//     first chunk · last chunk · number of elements · number of chunks · walk · mark
 import Base
 
 /// Where an element is; good until the next edit.
@@ -15,7 +15,7 @@ public struct ListPosition {
 public struct ChunkList {
     /// The block, which is what the entry's payload holds.
     public let base: UnsafeMutableRawPointer
-    private static let blockSize = 32
+    private static let blockSize = 48
 
     @inline(__always)
     public init(_ base: UnsafeMutableRawPointer) { self.base = base }
@@ -29,13 +29,18 @@ public struct ChunkList {
         list.last = nil
         list.count = 0
         list.chunkCount = 0
+        list.walk = nil
+        list.mark = 0
         return list
     }
 
     /// Frees about `effort` chunks; true when all is gone.
     public func release(_ memory: Memory, effort: Int) -> Bool {
+        invariant(walk == nil, "a list is freed while a snapshot reads it")
         var left = effort
-        while let chunk = first {
+        // From the end, where most lists were filled last: the C library then gives memory back
+        // little by little.
+        while let chunk = last {
             if left <= 0 { return false }
             left -= 1
             unlink(chunk)
@@ -93,6 +98,21 @@ public struct ChunkList {
         nonmutating set { base.storeBytes(of: newValue, toByteOffset: 24, as: Int.self) }
     }
 
+    /// The walk of a snapshot that reads the list.
+    var walk: UnsafeMutablePointer<ListWalkState>? {
+        @inline(__always) get {
+            UnsafeMutablePointer(bitPattern: base.load(fromByteOffset: 32, as: UInt.self))
+        }
+        nonmutating set {
+            base.storeBytes(of: UInt(bitPattern: newValue), toByteOffset: 32, as: UInt.self)
+        }
+    }
+    /// The number of the last walk.
+    var mark: UInt32 {
+        @inline(__always) get { base.load(fromByteOffset: 40, as: UInt32.self) }
+        nonmutating set { base.storeBytes(of: newValue, toByteOffset: 40, as: UInt32.self) }
+    }
+
     // MARK: The chain
 
     /// Puts `fresh` behind `chunk`, or first when that is nil.
@@ -100,6 +120,7 @@ public struct ChunkList {
         let next = chunk.map(\.next) ?? first
         fresh.previous = chunk
         fresh.next = next
+        fresh.mark = mark
         if let chunk { chunk.next = fresh } else { first = fresh }
         if let next { next.previous = fresh } else { last = fresh }
         chunkCount += 1
@@ -149,6 +170,7 @@ public struct ChunkList {
         fresh.count = chunk.count
         copyBytes(to: fresh.base + fresh.start, from: chunk.base + chunk.start, count: used)
         relink(chunk, as: fresh)
+        didMove(chunk, to: fresh)
         chunk.free(memory)
         invariant(fresh.frontRoom >= front && fresh.backRoom >= back, "no room was made")
         return fresh
@@ -267,10 +289,7 @@ public struct ChunkList {
     public func forEachChunk(_ body: (_ packed: Bytes, _ single: PackedValue?) -> Void) {
         var chunk = first
         while let current = chunk {
-            let single =
-                current.count == 1
-                ? PackedElement.read(UnsafePointer(current.pointer(current.start))) : nil
-            body(current.packed, single)
+            current.visit(body)
             chunk = current.next
         }
     }

@@ -132,6 +132,29 @@ extension EntryTable {
         rehashed = 0
     }
 
+    /// Bucket `number` of those that `bucketToDrain` gives is empty for good: a large array goes
+    /// back page by page, as one unmapping of hundreds of megabytes would be felt.
+    @inline(__always)
+    func didDrain(_ number: Int, _ memory: Memory) {
+        let index = number &- (oldBucketCount &- rehashed)
+        let buckets = EntryTable.releasePiece / Bucket.size
+        guard index >= 0, (index &+ 1) & (buckets &- 1) == 0, let array = self.buckets else { return }
+        let start = array + (index &+ 1) &* Bucket.size - EntryTable.releasePiece
+        memory.releaseTablePart(start, EntryTable.releasePiece)
+    }
+
+    /// Frees the arrays of a table whose buckets were all drained.
+    mutating func releaseDrained(_ memory: Memory) {
+        invariant(count == 0, "only an empty table can be released")
+        if oldBuckets != nil { endRehash(memory) }
+        if let buckets {
+            let size = EntryTable.arraySize(bits)
+            memory.freeTable(buckets, size, released: size < EntryTable.releasePiece ? 0 : size)
+        }
+        buckets = nil
+        bits = 0
+    }
+
     /// Frees the arrays of an empty table.
     mutating func release(_ memory: Memory) {
         invariant(count == 0, "only an empty table can be released")

@@ -61,6 +61,7 @@ extension FieldTable {
         else { return nil }
         let old = Entry(base)
         if let time, old.hasExpiry {
+            willChange(old, heap.memory)
             unindex(old, heap.memory)
             old.storeExpiry(time)
             index(old, heap.memory)

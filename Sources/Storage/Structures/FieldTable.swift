@@ -17,6 +17,8 @@ struct FieldTableState {
     var isSmall = false
     /// How many buckets `release` has emptied.
     var drained = 0
+    /// The walk of a snapshot that reads the table; see `TableWalk`.
+    var walk: UnsafeMutablePointer<TableWalkState>?
 }
 
 public struct FieldTable: Equatable {
@@ -47,6 +49,7 @@ public struct FieldTable: Equatable {
 
     /// Frees about `effort` fields; true when everything is gone, the table too.
     public func release(_ memory: Memory, effort: Int) -> Bool {
+        invariant(state.pointee.walk == nil, "a table is freed while a snapshot reads it")
         if state.pointee.drained == 0, let index = state.pointee.expiry {
             index.pointee.removeAll(memory)
             memory.freeTable(index, FieldTable.indexSize)
@@ -57,12 +60,13 @@ public struct FieldTable: Equatable {
         while left > 0 {
             guard let bucket = state.pointee.table.bucketToDrain(state.pointee.drained) else {
                 invariant(state.pointee.table.count == 0, "a drained table still counts fields")
-                state.pointee.table.release(memory)
+                state.pointee.table.releaseDrained(memory)
                 memory.free(base, FieldTable.blockSize)
                 return true
             }
             let freed = drain(bucket, memory)
             state.pointee.table.count -= freed
+            state.pointee.table.didDrain(state.pointee.drained, memory)
             state.pointee.drained += 1
             left -= freed + 1
         }
@@ -84,7 +88,7 @@ public struct FieldTable: Equatable {
         return freed
     }
 
-    private static func free(_ entry: Entry, _ memory: Memory) {
+    static func free(_ entry: Entry, _ memory: Memory) {
         if entry.encoding == .raw { RawString(entry.payload).free(memory) }
         memory.free(entry.base, entry.allocationSize)
     }
@@ -103,6 +107,7 @@ public struct FieldTable: Equatable {
                 copyBytes(to: string.start, from: bytes.base, count: bytes.count)
                 clone.payloadWord = UInt64(UInt(bitPattern: string.base))
             }
+            clone.epoch = 0
             fresh.link(clone, heap.hash(clone.key), heap)
             visit(clone)
         }
@@ -184,6 +189,7 @@ public struct FieldTable: Equatable {
         }
         let old = Entry(base)
         if old.takes(embedded: value.count) {
+            willChange(old, heap.memory)
             old.replaceEmbedded(value, 0)
         } else {
             exchange(old, at: place, FieldTable.build(field, value, nil, heap.memory), heap)
@@ -210,7 +216,7 @@ public struct FieldTable: Equatable {
         let entry = Entry(base)
         unindex(entry, heap.memory)
         state.pointee.table.remove(at: place, hash: hash, heap.memory, heap.sipKey)
-        FieldTable.free(entry, heap.memory)
+        retire(entry, heap.memory)
         return true
     }
 
@@ -246,6 +252,7 @@ public struct FieldTable: Equatable {
 
     @inline(__always)
     private func link(_ entry: Entry, _ hash: UInt64, _ heap: ObjectHeap) {
+        if _slowPath(state.pointee.table.epoch != 0) { entry.epoch = state.pointee.table.epoch }
         state.pointee.table.insert(entry, hash: hash, heap.memory, heap.sipKey)
         if _slowPath(entry.hasExpiry) { index(entry, heap.memory) }
     }
@@ -257,8 +264,9 @@ public struct FieldTable: Equatable {
         invariant(place.pointee == old.base, "the place belongs to another field")
         unindex(old, heap.memory)
         place.pointee = fresh.base
+        fresh.epoch = state.pointee.table.epoch
         if fresh.hasExpiry { index(fresh, heap.memory) }
-        FieldTable.free(old, heap.memory)
+        retire(old, heap.memory)
     }
 
     // MARK: Facts

@@ -1,0 +1,272 @@
+// Large values in snapshots: a file that is written slice by slice, while commands of all families
+// change the very values that are being written, must hold the data as it was at the beginning.
+import Base
+import Engine
+import NodeCore
+import Storage
+import Testing
+
+/// Keeps the file that a node writes.
+private struct FileShell: Shell {
+    var bytes: [UInt8] = []
+    var ticket: UInt64?
+
+    mutating func connect(_ link: LinkID, kind: LinkKind, host: String, port: Int) {}
+    mutating func send(_ link: LinkID, _ bytes: [UInt8]) {}
+    mutating func close(_ link: LinkID) {}
+    mutating func perform(_ request: FileRequest) {
+        switch request {
+        case .append(_, let more): bytes += more
+        case .commit(_, _, let ticket): self.ticket = ticket
+        default: break
+        }
+    }
+    mutating func perform(_ request: ProcessRequest) {}
+    mutating func log(_ line: LogLine) {}
+    mutating func write(_ session: UnsafeMutablePointer<Session>) {}
+    mutating func close(_ session: UnsafeMutablePointer<Session>) {}
+}
+
+private final class SavingNode {
+    let node: NodePointer
+    let session: UnsafeMutablePointer<Session>
+    var shell = FileShell()
+    var prng: Prng
+    var microseconds: Int64 = 5_000_000
+    private var iterations = 0
+
+    init(seed: UInt64) {
+        prng = Prng(seed: seed)
+        var settings = Settings()
+        settings.enableDebugCommand = "yes"
+        settings.savePoints = []
+        node = NodePointer.make(
+            settings: settings,
+            now: Now(
+                instant: Instant(microseconds: microseconds),
+                wall: WallTime(milliseconds: 1_700_000_000_000)),
+            seed: seed, sipKey: SipKey(seed, 2))
+        node.start()
+        session = node.executor.openSession(peer: "10.0.0.9:5000", local: "10.0.0.1:6379")
+        for (name, value) in [
+            ("list-max-listpack-size", "3"), ("stream-node-max-entries", "3"),
+            ("hash-max-listpack-entries", "4"), ("set-max-listpack-entries", "4"),
+            ("zset-max-listpack-entries", "4"), ("set-max-intset-entries", "4"),
+        ] { run("CONFIG", "SET", name, value) }
+        node.executor.pointee.keyspace.setWalkThreshold(20)
+    }
+
+    deinit { node.destroy() }
+
+    @discardableResult
+    func run(_ words: String...) -> Reply { run(words) }
+
+    @discardableResult
+    func run(_ words: [String]) -> Reply {
+        CommandHarness.encode(words.map { Array($0.utf8) })
+            .withBytes { session.pointee.input.pointee.append($0) }
+        node.executor.process(session)
+        var reader = ReplyReader(session.pointee.output.pointee.bytes.array)
+        session.pointee.output.pointee.removeAll()
+        return reader.isAtEnd ? .error("NOREPLY") : reader.next()
+    }
+
+    /// One loop iteration. Those with a slice seem slow, so that slices stay small.
+    func iterate() {
+        iterations += 1
+        microseconds += iterations % 8 == 0 ? 50 : 10_000
+        node.setNow(
+            Now(
+                instant: Instant(microseconds: microseconds),
+                wall: WallTime(milliseconds: 1_700_000_000_000)))
+        _ = node.beforeSleep(&shell)
+    }
+
+    func number(_ limit: Int) -> String { String(prng.below(limit)) }
+    func key(_ type: String) -> String { type + number(2) }
+
+    /// A random change of one of a few keys.
+    func change() {
+        let pick = prng.below(44)
+        switch pick {
+        case 0...5: changeHash()
+        case 6...10: changeSet()
+        case 11...16: changeSortedSet()
+        case 17...25: changeList(prng.below(10))
+        case 26...34: changeStream(prng.below(10))
+        case 35: run("DEL", key("hszlx".map(String.init)[prng.below(5)]))
+        case 36: run("UNLINK", key("hszlx".map(String.init)[prng.below(5)]))
+        case 37:
+            let type = "hszlx".map(String.init)[prng.below(5)]
+            run("RENAME", key(type), type + "2")
+            run("RENAME", type + "2", key(type))
+        case 38:
+            let type = "hszlx".map(String.init)[prng.below(5)]
+            run("COPY", key(type), key(type), "REPLACE")
+        case 39: run("SET", "str" + number(40), number(1_000_000))
+        case 40: run("SET", key("h"), "now a string")
+        case 41 where prng.below(8) == 0: run("SWAPDB", "0", "1")
+        case 42 where prng.below(20) == 0: run("FLUSHDB", prng.below(2) == 0 ? "ASYNC" : "SYNC")
+        case 43: run("PEXPIREAT", key("s"), "1800000000000")
+        default: run("APPEND", "str" + number(40), "x")
+        }
+    }
+
+    private func changeHash() {
+        let key = key("h")
+        if run("TYPE", key).text == "string" { run("DEL", key) }
+        switch prng.below(4) {
+        case 0: run("HDEL", key, "f" + number(600), "f" + number(600))
+        case 1: run("HINCRBY", key, "n" + number(100), "3")
+        default: run("HSET", key, "f" + number(600), String(repeating: "v", count: prng.below(90)))
+        }
+    }
+
+    private func changeSet() {
+        switch prng.below(4) {
+        case 0: run("SREM", key("s"), "m" + number(600))
+        case 1: run("SPOP", key("s"))
+        case 2: run("SMOVE", key("s"), key("s"), "m" + number(600))
+        default: run("SADD", key("s"), "m" + number(600), "m" + number(600))
+        }
+    }
+
+    private func changeSortedSet() {
+        switch prng.below(6) {
+        case 0: run("ZREM", key("z"), "m" + number(600))
+        case 1: run("ZINCRBY", key("z"), number(100), "m" + number(600))
+        case 2: run("ZPOPMIN", key("z"), number(4))
+        case 3: run("ZREMRANGEBYSCORE", key("z"), number(500), number(500))
+        default: run("ZADD", key("z"), number(1000), "m" + number(600))
+        }
+    }
+
+    private func changeList(_ pick: Int) {
+        let key = key("l")
+        switch pick {
+        case 0: run("LPUSH", key, number(1000))
+        case 1: run("LPOP", key, number(5))
+        case 2: run("RPOP", key, number(5))
+        case 3: run("LSET", key, number(200), String(repeating: "e", count: prng.below(40)))
+        case 4: run("LINSERT", key, "BEFORE", "e" + number(50), "new")
+        case 5: run("LREM", key, String(prng.below(5) - 2), "e" + number(50))
+        case 6: run("LTRIM", key, number(6), "-" + number(6))
+        case 7: run("LMOVE", key, self.key("l"), "LEFT", "RIGHT")
+        default: run("RPUSH", key, "e" + number(50), "e" + number(50))
+        }
+    }
+
+    private func changeStream(_ pick: Int) {
+        let key = key("x")
+        switch pick {
+        case 0: run("XTRIM", key, "MAXLEN", number(300))
+        case 1:
+            let all = run("XRANGE", key, "-", "+").elements
+            guard !all.isEmpty, let id = all[prng.below(all.count)].elements.first?.text else { return }
+            run("XDEL", key, id)
+        case 2: run("XGROUP", "CREATE", key, "g" + number(3), "0", "MKSTREAM")
+        case 3, 4:
+            run("XREADGROUP", "GROUP", "g" + number(3), "c", "COUNT", "5", "STREAMS", key, ">")
+        case 5: run("XACK", key, "g" + number(3), "1-" + number(900))
+        case 6: run("XSETID", key, "1-" + number(3000))
+        default: run("XADD", key, "1-*", "f", number(1000))
+        }
+    }
+
+    func fill() {
+        for index in 0..<500 {
+            for which in ["0", "1"] {
+                run("HSET", "h" + which, "f\(index)", String(repeating: "v", count: index % 80))
+                run("SADD", "s" + which, "m\(index)")
+                run("ZADD", "z" + which, "\(index * 7 % 501)", "m\(index)")
+                run("RPUSH", "l" + which, "e\(index % 50)")
+                run("XADD", "x" + which, "1-*", "f", "\(index)")
+            }
+            run("SET", "str\(index % 40)", "\(index)")
+        }
+        run("XGROUP", "CREATE", "x0", "g0", "0")
+    }
+
+    /// What DEBUG DIGEST leaves out.
+    var groups: [Reply] {
+        ["x0", "x1"].map { run("XINFO", "STREAM", $0, "FULL", "COUNT", "0") }
+    }
+
+    var digest: String { run("DEBUG", "DIGEST").text ?? "" }
+
+    func load(_ bytes: [UInt8]) throws {
+        run("FLUSHALL")
+        node.beginLoad(totalBytes: Int64(bytes.count))
+        var failure: BootError?
+        bytes.withBytes { bytes in
+            do throws(BootError) { try node.load(bytes) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        try node.endLoad()
+    }
+}
+
+@Suite struct SnapshotPiecesTests {
+    @Test(arguments: Array(1...8) as [UInt64])
+    func theFileIsOfTheBeginning(seed: UInt64) throws {
+        let saving = SavingNode(seed: seed)
+        saving.fill()
+        for round in 0..<4 {
+            for _ in 0..<100 { saving.change() }
+            let digest = saving.digest
+            let groups = saving.groups
+            saving.shell = FileShell()
+            #expect(saving.run("BGSAVE") == .simple("Background saving started"))
+            var slices = 0
+            var walked = false
+            while saving.shell.ticket == nil {
+                saving.iterate()
+                slices += 1
+                if saving.node.executor.pointee.keyspace.openWalks > 0 { walked = true }
+                for _ in 0..<saving.prng.below(8) { saving.change() }
+                try #require(slices < 100_000)
+            }
+            #expect(walked && slices > 10)
+            if let ticket = saving.shell.ticket { saving.node.fileDone(ticket: ticket, failure: nil) }
+            checkLists(saving)
+            let loaded = SavingNode(seed: seed)
+            try loaded.load(saving.shell.bytes)
+            #expect(loaded.digest == digest, "seed \(seed) round \(round)")
+            #expect(loaded.groups == groups, "seed \(seed) round \(round)")
+        }
+    }
+
+    private func checkLists(_ saving: SavingNode) {
+        let keyspace = saving.node.executor.pointee.keyspace
+        for database in 0..<keyspace.databaseCount {
+            keyspace.forEach(database: database) { entry in
+                if entry.encoding == .quickList { ChunkList(entry.payload).checkInvariants() }
+                if entry.type == .stream { Stream(entry.payload).checkInvariants() }
+            }
+        }
+    }
+
+    /// A walk may end anywhere, and the next one begin at once.
+    @Test(arguments: Array(1...6) as [UInt64])
+    func walksMayBeGivenUp(seed: UInt64) {
+        let saving = SavingNode(seed: seed)
+        saving.fill()
+        let keyspace = saving.node.executor.pointee.keyspace
+        for _ in 0..<12 {
+            let start = keyspace.beginSnapshot(
+                sink: { _, _, _ in }, pieces: { _, _, _, _, _ in false }, context: nil)
+            if start == .settling {
+                while !keyspace.snapshotSlice(entries: 1000) {}
+                continue
+            }
+            for _ in 0..<saving.prng.below(60) {
+                _ = keyspace.snapshotSlice(entries: 20)
+                saving.change()
+            }
+            keyspace.cancelSnapshot()
+            #expect(keyspace.openWalks == 0)
+            for _ in 0..<20 { saving.change() }
+        }
+        checkLists(saving)
+    }
+}
