@@ -85,7 +85,8 @@ public struct Memory {
     @inline(never)
     private func allocateLarge(_ size: Int, isZeroed: Bool = false) -> UnsafeMutableRawPointer {
         let rounded = Memory.largeSize(size)
-        guard let block = isZeroed ? calloc(1, rounded) : malloc(rounded) else { unreachable("out of memory") }
+        let block = isZeroed ? calloc(1, rounded) : malloc(rounded)
+        guard let block else { unreachable("out of memory") }
         state.pointee.largeBytes &+= rounded &+ 8
         state.pointee.largeBlocks &+= 1
         notePeak()
@@ -123,6 +124,31 @@ public struct Memory {
 
     /// Frees a block that was detached from its heap before; on any thread.
     public static func freeDetached(_ block: UnsafeMutableRawPointer) { Glibc.free(block) }
+
+    // MARK: Moving
+
+    /// Whether a small block stands in a sparse slab and has a better place.
+    public func shouldMove(_ block: UnsafeMutableRawPointer, _ size: Int) -> Bool {
+        size <= SlabAllocator.largestBlock && state.pointee.slabs.shouldMove(block, size)
+    }
+
+    /// A copy of a block; the old one stays until it is freed.
+    public func copyElsewhere(
+        _ block: UnsafeMutableRawPointer, _ size: Int
+    ) -> UnsafeMutableRawPointer {
+        let fresh = allocate(size)
+        memcpy(fresh, block, size)
+        return fresh
+    }
+
+    /// Moves a block to where the allocator thinks best.
+    public func move(
+        _ block: UnsafeMutableRawPointer, _ size: Int
+    ) -> UnsafeMutableRawPointer {
+        let fresh = copyElsewhere(block, size)
+        free(block, size)
+        return fresh
+    }
 
     // MARK: Tables
 
@@ -187,6 +213,12 @@ public struct Memory {
     public var reserved: Int {
         state.pointee.slabs.slabs * SlabAllocator.slabSize + state.pointee.largeBytes
             + state.pointee.tableBytes
+    }
+
+    /// Bytes of the live small blocks, and the free room in their slabs.
+    public var slabUsed: Int { state.pointee.slabs.liveBytes }
+    public var wasted: Int {
+        state.pointee.slabs.slabs * SlabAllocator.slabSize - state.pointee.slabs.liveBytes
     }
 
     /// The largest value of `used` that was noted.

@@ -30,6 +30,8 @@ public struct SlabAllocator: ~Copyable {
     private static let classCount = 57
     /// Empty slabs that stay resident; further ones give their pages back.
     private static let residentSpares = 4
+    /// Slabs that are looked at for a better place.
+    private static let candidates = 16
 
     /// For each class the slabs that have room, linked.
     private var partial: [57 of UnsafeMutablePointer<SlabHeader>?] = .init(repeating: nil)
@@ -113,6 +115,34 @@ public struct SlabAllocator: ~Copyable {
         liveBlocks &-= 1
         if wasFull { link(slab, SlabAllocator.classIndex(rounded)) }
         if slab.pointee.used == 0 { retire(slab) }
+    }
+
+    /// Whether a block stands in a sparse slab and a fuller one has room for it. That one then
+    /// serves the next request of the class.
+    public mutating func shouldMove(_ block: UnsafeMutableRawPointer, _ size: Int) -> Bool {
+        let index = SlabAllocator.classIndex(SlabAllocator.roundedSize(size))
+        let offset = Int(UInt(bitPattern: block) & 0xFFFF)
+        let slab = (block - offset).assumingMemoryBound(to: SlabHeader.self)
+        let room = Int(slab.pointee.end) - SlabAllocator.headerSize
+        let used = Int(slab.pointee.used &* slab.pointee.blockSize)
+        guard used * 8 < room * 7 else { return false }
+        var best: UnsafeMutablePointer<SlabHeader>?
+        var next = partial[index]
+        for _ in 0..<SlabAllocator.candidates {
+            guard let other = next else { break }
+            next = other.pointee.next
+            // Of equals the one at the lower address is the better place: there is no going round.
+            guard other != slab, other.pointee.used >= (best ?? slab).pointee.used,
+                other.pointee.used > (best ?? slab).pointee.used || other < (best ?? slab)
+            else { continue }
+            best = other
+        }
+        guard let best else { return false }
+        if partial[index] != best {
+            unlink(best, index)
+            link(best, index)
+        }
+        return true
     }
 
     @inline(__always)

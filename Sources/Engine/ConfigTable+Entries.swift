@@ -78,6 +78,13 @@ extension ConfigTable {
         addShutdownSignal(&table, "shutdown-on-sigterm", \.shutdownOnSIGTERM)
         table.number("active-expire-effort", \.activeExpireEffort, 1...10)
         table.bool("activerehashing", \.activeRehashing)
+        table.bool("activedefrag", \.activeDefrag)
+        table.number("active-defrag-cycle-min", \.defragCycleMin, 1...99)
+        table.number("active-defrag-cycle-max", \.defragCycleMax, 1...99)
+        table.number("active-defrag-threshold-lower", \.defragThresholdLower, 0...1000)
+        table.number("active-defrag-threshold-upper", \.defragThresholdUpper, 0...1000)
+        table.number(
+            "active-defrag-ignore-bytes", \.defragIgnoreBytes, 1...Int.max, .memory)
         table.bool("latency-tracking", \.latencyTracking)
         table.bool("set-proc-title", \.setProcTitle, flags: [.immutable])
         table.text(

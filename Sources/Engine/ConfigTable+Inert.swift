@@ -131,14 +131,10 @@ extension ConfigTable {
     private static var inertDefragmentation: InertFamily {
         var family = InertFamily(
             """
-            tunes active defragmentation, which the slab allocator does not need
+            tunes when active defragmentation puts a large value off; here a value of any size is
+            visited in shares
             """)
-        family.number("active-defrag-cycle-min", 1, 1...99)
-        family.number("active-defrag-cycle-max", 25, 1...99)
-        family.number("active-defrag-threshold-lower", 10, 0...1000)
-        family.number("active-defrag-threshold-upper", 100, 0...1000)
         family.number("active-defrag-max-scan-fields", 1000, 1...Int.max)
-        family.number("active-defrag-ignore-bytes", 100 << 20, 1...Int.max, .memory)
         return family
     }
 
@@ -210,8 +206,8 @@ extension ConfigTable {
     static func addUnsupported(_ table: inout ConfigEntries) {
         let noTLS = "this version does not speak TLS"
         only(
-            &table, "activedefrag", "no", ["no", "yes"], [],
-            "active defragmentation is not needed here: the slab allocator does not fragment so")
+            &table, "oom-score-adj", "no", ["no", "yes", "relative", "absolute"], [],
+            "the process's OOM score is left as it is")
         only(
             &table, "syslog-enabled", "no", ["no", "yes"], [.immutable],
             "set logfile, or let the supervisor log")

@@ -63,6 +63,11 @@ public struct InfoFacts: Sendable {
     // MARK: Memory
     public var backlogMemory = 0
     public var busMemory = 0
+    /// Active defragmentation: its share of the processor, and how long it has run, in
+    /// milliseconds: now, and in all.
+    public var defragPercent = 0
+    public var defragRunning: Int64 = 0
+    public var defragTotal: Int64 = 0
 
     // MARK: Persistence
     public var isLoading = false

@@ -83,7 +83,7 @@ extension InfoReport {
         line("mem_cluster_links", facts.busMemory)
         line("mem_aof_buffer", 0)
         line("mem_allocator", "slab")
-        line("active_defrag_running", 0)
+        line("active_defrag_running", facts.defragPercent)
         line("lazyfree_pending_objects", keyspace.lazyFreePending)
         line("lazyfreed_objects", keyspace.lazyFreed)
     }

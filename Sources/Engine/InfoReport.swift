@@ -254,10 +254,14 @@ public struct InfoReport {
         line("pubsubshard_channels", executor.pointee.pubsub.pointee.shardChannels.count)
         zeros("latest_fork_usec", "total_forks")
         line("migrate_cached_sockets", facts.migrateLinks)
-        zeros(
-            "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
-            "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
-            "current_active_defrag_time")
+        zeros("slave_expires_tracked_keys")
+        let defrag = executor.pointee.keyspace.defragCounts
+        line("active_defrag_hits", defrag.hits)
+        line("active_defrag_misses", defrag.misses)
+        line("active_defrag_key_hits", defrag.keyHits)
+        line("active_defrag_key_misses", defrag.keyMisses)
+        line("total_active_defrag_time", facts.defragTotal)
+        line("current_active_defrag_time", facts.defragRunning)
         let tracking = executor.pointee.tracking
         line("tracking_total_keys", tracking.pointee.keyCount)
         line("tracking_total_items", tracking.pointee.items)

@@ -88,6 +88,12 @@ public struct Settings {
     public var oomScoreValues = [0, 200, 800]
     public var activeExpireEffort = 1
     public var activeRehashing = true
+    public var activeDefrag = false
+    public var defragCycleMin = 1
+    public var defragCycleMax = 25
+    public var defragThresholdLower = 10
+    public var defragThresholdUpper = 100
+    public var defragIgnoreBytes = 100 << 20
 
     // MARK: Snapshots
     public var dbFilename = "dump.rdb"

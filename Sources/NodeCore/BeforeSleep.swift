@@ -41,6 +41,7 @@ extension NodePointer {
         let snapshotIsBusy = advanceSnapshot()
         // What was given up is freed a share at a time.
         let freeing = freeRetired() || freeShare()
+        advanceDefrag()
         noteStream()
         // (6) Invalidations: all changes of this iteration are made.
         executor.finishInvalidations()
@@ -185,6 +186,7 @@ extension NodePointer {
         for waiter in pointee.log.waiters {
             if let deadline = waiter.deadline { wake = Swift.min(wake, deadline) }
         }
+        if let deadline = nextDefrag { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.migrations.nextDeadline { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.clusterTimes.next {
             // The machine wakes itself between two crons when milliseconds count.

@@ -86,6 +86,7 @@ public struct Node: ~Copyable {
     // Snapshots and loading.
     var log = AppendLog()
     var snapshot = SnapshotJob()
+    var defrag = DefragJob()
     var loader = Loader()
     public internal(set) var persistence = PersistenceState()
 

@@ -162,7 +162,8 @@ private final class SavingNode {
         case 0: run("XTRIM", key, "MAXLEN", number(300))
         case 1:
             let all = run("XRANGE", key, "-", "+").elements
-            guard !all.isEmpty, let id = all[prng.below(all.count)].elements.first?.text else { return }
+            guard !all.isEmpty, let id = all[prng.below(all.count)].elements.first?.text
+            else { return }
             run("XDEL", key, id)
         case 2: run("XGROUP", "CREATE", key, "g" + number(3), "0", "MKSTREAM")
         case 3, 4:
@@ -227,7 +228,9 @@ private final class SavingNode {
                 try #require(slices < 100_000)
             }
             #expect(walked && slices > 10)
-            if let ticket = saving.shell.ticket { saving.node.fileDone(ticket: ticket, failure: nil) }
+            if let ticket = saving.shell.ticket {
+                saving.node.fileDone(ticket: ticket, failure: nil)
+            }
             checkLists(saving)
             let loaded = SavingNode(seed: seed)
             try loaded.load(saving.shell.bytes)

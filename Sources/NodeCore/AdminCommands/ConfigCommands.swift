@@ -164,7 +164,8 @@ private func configResetStatistics(_ call: Call) {
     fresh.peakMemory = before.peakMemory
     call.executor.pointee.stats = fresh
     call.keyspace.resetLazyFreed()
-    call.executor.resetSlotStats()
+    call.keyspace.resetDefragCounts()
+    node.pointee.defrag.total = Milliseconds(0)
     node.pointee.persistence.savesStarted = 0
     node.pointee.admin.samples = Samples()
     node.pointee.admin.synchronisations = SynchronisationCounts(node.pointee.primary)

@@ -57,6 +57,7 @@ extension NodePointer {
         }
         facts.busMemory = busMemory
         facts.backlogMemory = executor.pointee.backlog.pointee.memory
+        addDefrag(&facts)
         addPersistence(&facts)
         facts.replicationLines = replicationLines
         let counts = SynchronisationCounts(pointee.primary)

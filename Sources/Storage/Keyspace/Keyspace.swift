@@ -20,6 +20,7 @@ struct KeyspaceState {
     var prng: Prng
     var snapshot = SnapshotState()
     var lazyFree = LazyFreeQueue()
+    var defrag = DefragState()
     var evictionPool: UnsafeMutablePointer<EvictionCandidate>
     var evictionPoolCount = 0
     var evictionDatabase = 0
@@ -75,6 +76,7 @@ public struct Keyspace {
     /// Frees everything. No handle of this keyspace may be used afterwards.
     public func destroy() {
         cancelSnapshot()
+        forgetDefragValue()
         for index in 0..<databaseCount { flush(database: index) }
         drainLazyFree()
         for index in 0..<databaseCount {

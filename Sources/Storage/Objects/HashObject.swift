@@ -246,6 +246,7 @@ extension HashObject {
                     }
                 }
             },
-            openWalk: ObjectType.openTableWalk, closeWalk: ObjectType.closeTableWalk)
+            openWalk: ObjectType.openTableWalk, closeWalk: ObjectType.closeTableWalk,
+            defragment: ObjectType.defragmentTable)
     }
 }

@@ -35,7 +35,8 @@ extension ObjectType {
                     : ListIterator(Listpack(payload), from: 0, isReverse: false)
                 while let value = elements.next() { withText(of: value) { mixer.mix($0) } }
             },
-            openWalk: ObjectType.openListWalk, closeWalk: ObjectType.closeListWalk)
+            openWalk: ObjectType.openListWalk, closeWalk: ObjectType.closeListWalk,
+            defragment: ObjectType.defragmentList)
     }
 }
 

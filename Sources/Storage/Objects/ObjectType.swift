@@ -26,6 +26,13 @@ public struct ObjectType {
     public typealias OpenWalk =
         @convention(c) (UnsafeMutableRawPointer, UInt8, UnsafeMutableRawPointer, Int)
         -> UnsafeMutableRawPointer?
+    /// Moves blocks of a value to better places, as `Keyspace.shouldMove` says, a share at a time:
+    /// the cursor is 0 at first and again at the end. Returns how much was looked at. Listpacks and
+    /// intsets are seen to by the keyspace. Arguments: payload, encoding, `Keyspace.raw`, cursor.
+    public typealias Defragment =
+        @convention(c) (
+            UnsafeMutableRawPointer, UInt8, UnsafeMutableRawPointer, UnsafeMutablePointer<UInt64>
+        ) -> Int
     /// Ends a walk, complete or not, and frees it. Arguments: walk, `Keyspace.raw`.
     public typealias CloseWalk =
         @convention(c) (UnsafeMutableRawPointer, UnsafeMutableRawPointer) -> Void
@@ -37,6 +44,7 @@ public struct ObjectType {
     public var digest: Digest?
     public var openWalk: OpenWalk?
     public var closeWalk: CloseWalk?
+    public var defragment: Defragment?
 
     public init(
         free: Free? = nil,
@@ -45,7 +53,8 @@ public struct ObjectType {
         copy: Copy? = nil,
         digest: Digest? = nil,
         openWalk: OpenWalk? = nil,
-        closeWalk: CloseWalk? = nil
+        closeWalk: CloseWalk? = nil,
+        defragment: Defragment? = nil
     ) {
         self.free = free
         self.freeEffort = freeEffort
@@ -54,5 +63,6 @@ public struct ObjectType {
         self.digest = digest
         self.openWalk = openWalk
         self.closeWalk = closeWalk
+        self.defragment = defragment
     }
 }

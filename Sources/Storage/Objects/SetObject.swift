@@ -304,6 +304,7 @@ extension SetObject {
                 let set = SetObject(Encoding(rawValue: encoding), payload)
                 set.forEach { withText(of: $0) { DigestMixer(digest).add($0) } }
             },
-            openWalk: ObjectType.openTableWalk, closeWalk: ObjectType.closeTableWalk)
+            openWalk: ObjectType.openTableWalk, closeWalk: ObjectType.closeTableWalk,
+            defragment: ObjectType.defragmentTable)
     }
 }

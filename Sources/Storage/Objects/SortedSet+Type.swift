@@ -31,7 +31,8 @@ extension ObjectType {
             digest: { payload, encoding, bytes in
                 ObjectType.mix(SortedSet(payload, Encoding(rawValue: encoding)), DigestMixer(bytes))
             },
-            openWalk: openSortedSetWalk, closeWalk: closeTableWalk)
+            openWalk: openSortedSetWalk, closeWalk: closeTableWalk,
+            defragment: defragmentSortedSet)
     }
 
     private static func mix(_ set: SortedSet, _ mixer: DigestMixer) {

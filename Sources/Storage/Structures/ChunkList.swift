@@ -136,7 +136,7 @@ public struct ChunkList {
     }
 
     /// Says to the neighbours that `chunk` moved to `fresh`.
-    private func relink(_ chunk: Chunk, as fresh: Chunk) {
+    func relink(_ chunk: Chunk, as fresh: Chunk) {
         fresh.previous = chunk.previous
         fresh.next = chunk.next
         if let previous = fresh.previous { previous.next = fresh } else { first = fresh }

@@ -138,7 +138,8 @@ extension EntryTable {
     func didDrain(_ number: Int, _ memory: Memory) {
         let index = number &- (oldBucketCount &- rehashed)
         let buckets = EntryTable.releasePiece / Bucket.size
-        guard index >= 0, (index &+ 1) & (buckets &- 1) == 0, let array = self.buckets else { return }
+        guard index >= 0, (index &+ 1) & (buckets &- 1) == 0, let array = self.buckets
+        else { return }
         let start = array + (index &+ 1) &* Bucket.size - EntryTable.releasePiece
         memory.releaseTablePart(start, EntryTable.releasePiece)
     }

@@ -8,9 +8,29 @@ extension EntryTable {
     /// cursor of the call after, 0 at the end. `visit` must not change the table.
     @inline(__always)
     func scan(_ cursor: UInt64, _ visit: (UnsafeMutableRawPointer) -> Void) -> UInt64 {
+        scanBuckets(cursor) { EntryTable.visitChain($0, visit) }
+    }
+
+    /// The same with the places of the entries, which `visit` may let point elsewhere.
+    func scanPlaces(_ cursor: UInt64, _ visit: (EntryPlace) -> Void) -> UInt64 {
+        scanBuckets(cursor) { first in
+            var bucket: Bucket? = first
+            while let line = bucket {
+                var mask: UInt64 = line.occupied
+                while mask != 0 {
+                    visit(line.place(Bucket.index(mask)))
+                    mask &= mask &- 1
+                }
+                bucket = line.child
+            }
+        }
+    }
+
+    @inline(__always)
+    private func scanBuckets(_ cursor: UInt64, _ visit: (Bucket) -> Void) -> UInt64 {
         guard let buckets else { return 0 }
         guard let oldBuckets else {
-            EntryTable.visitChain(EntryTable.bucket(buckets, mask(cursor, bits)), visit)
+            visit(EntryTable.bucket(buckets, mask(cursor, bits)))
             return EntryTable.next(cursor, bits)
         }
         let oldIsSmaller = oldBits < bits
@@ -18,13 +38,13 @@ extension EntryTable {
         let large = oldIsSmaller ? buckets : oldBuckets
         let smallBits = min(bits, oldBits)
         let largeBits = max(bits, oldBits)
-        EntryTable.visitChain(EntryTable.bucket(small, mask(cursor, smallBits)), visit)
+        visit(EntryTable.bucket(small, mask(cursor, smallBits)))
         // All buckets of the larger array that this bucket of the smaller one expands to.
         let difference: UInt64 =
             ((1 &<< UInt64(largeBits)) &- 1) & ~((1 &<< UInt64(smallBits)) &- 1)
         var position = cursor
         repeat {
-            EntryTable.visitChain(EntryTable.bucket(large, mask(position, largeBits)), visit)
+            visit(EntryTable.bucket(large, mask(position, largeBits)))
             position = EntryTable.next(position, largeBits)
         } while position & difference != 0
         return position

@@ -113,6 +113,9 @@ struct OrderNode: Equatable {
 
     // MARK: Change
 
+    /// Puts another block in the place of a child.
+    func setChild(_ index: Int, _ child: OrderNode) { children[index] = child.base }
+
     @inline(__always)
     func setKey(_ index: Int, _ score: Double, _ member: UnsafeMutableRawPointer) {
         scores[index] = score

@@ -61,7 +61,7 @@ extension FieldTable {
     }
 
     private func setAside(_ entry: Entry, _ memory: Memory) {
-        guard let walk = state.pointee.walk else { unreachable("nothing to set an entry aside for") }
+        guard let walk = state.pointee.walk else { unreachable("an entry is set aside for none") }
         let block = memory.allocate(AsideEntry.size).bindMemory(to: AsideEntry.self, capacity: 1)
         block.initialize(to: AsideEntry(entry: entry, next: walk.pointee.aside))
         walk.pointee.aside = block
