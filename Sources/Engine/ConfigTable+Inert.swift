@@ -131,8 +131,8 @@ extension ConfigTable {
     private static var inertDefragmentation: InertFamily {
         var family = InertFamily(
             """
-            tunes when active defragmentation puts a large value off; here a value of any size is
-            visited in shares
+            tunes when active defragmentation puts a large value off; here a value of any size \
+            is visited in shares
             """)
         family.number("active-defrag-max-scan-fields", 1000, 1...Int.max)
         return family
