@@ -165,6 +165,8 @@ extension ConfigTable {
             alias: "min-slaves-to-write")
         table.number(
             "min-replicas-max-lag", \.minReplicasMaxLag, 0...intMax, alias: "min-slaves-max-lag")
+        table.number("min-replicas-ack", \.minReplicasAck, 0...intMax)
+        table.number("min-replicas-ack-timeout", \.minReplicasAckTimeout, 0...intMax)
         table.number("repl-timeout", \.replicationTimeout, 1...intMax)
         table.number(
             "repl-ping-replica-period", \.replicationPingPeriod, 1...intMax,

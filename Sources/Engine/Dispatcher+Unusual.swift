@@ -18,6 +18,7 @@ extension ExecutorPointer {
             if suppress && !endsSilence(command, session) && !confirmsSubscriptions(command)
                 || session.pointee.flags.contains(.fromPrimary)
             {
+                forgetAcks(session, from: replyStart)
                 output.pointee.truncate(to: min(replyStart, output.pointee.count))
             } else if output.pointee.count > replyStart {
                 queueWrite(session)
@@ -282,6 +283,10 @@ extension ExecutorPointer {
         forgetTracked(session)
         dropPushes(session)
         if pointee.frame.pointee.session == session { pointee.frame.pointee.session = nil }
+        if session.pointee.acks != nil {
+            pointee.awaitingAcks.remove(session)
+            dropAcks(session)
+        }
         pointee.pendingWrites.remove(session)
         pointee.closing.remove(session)
         dropHeld(session)

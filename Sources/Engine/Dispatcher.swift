@@ -350,6 +350,7 @@ extension ExecutorPointer {
         if pointee.dirty != dirtyBefore || frame.pointee.forcePropagation {
             propagate(frame, database: database)
             session.pointee.lastWriteOffset = pointee.backlog.pointee.endOffset
+            if _slowPath(session.pointee.requiredAcks > 0) { awaitAcks(session, from: replyStart) }
         } else {
             dropRewrite(frame)
         }

@@ -121,6 +121,12 @@ public struct Executor: ~Copyable {
     public var sessions = SessionTable()
     /// Sessions with replies to write at the end of this iteration.
     public var pendingWrites = PointerList()
+    /// Sessions with replies that wait for replicas.
+    public var awaitingAcks = PointerList()
+    /// The first deadline of these.
+    public var nextAckDeadline: Instant?
+    /// A reply began to wait in this iteration.
+    public var wantsAcks = false
     /// Sessions to close at the end of this iteration.
     public var closing = PointerList()
     /// Sessions that are blocked: WAIT, an operation, waiting for keys.

@@ -36,6 +36,14 @@ public struct LogStream: ~Copyable {
         return bytes
     }
 
+    /// Forgets `count` bytes at the front: they are written.
+    public mutating func drop(_ count: Int) {
+        invariant(count <= buffer.count, "more is written than there is")
+        buffer.consume(count)
+        taken &+= Int64(count)
+        if buffer.isEmpty { buffer.shrink(above: 1 << 20) }
+    }
+
     /// Drops what nobody will write.
     public mutating func discard() {
         taken &+= Int64(buffer.count)

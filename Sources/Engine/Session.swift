@@ -64,6 +64,9 @@ public struct SessionFlags: OptionSet, Sendable {
     /// Replies wait until the append-only file is safe up to `heldUntil`.
     public static let held = SessionFlags(rawValue: 1 << 27)
 
+    /// Replies wait for replicas: `acks` says which.
+    public static let awaitsAcks = SessionFlags(rawValue: 1 << 28)
+
     /// Any of these: dispatch takes the slow look.
     public static let unusual: SessionFlags = [
         .multi, .asking, .replyOff, .replySkip, .replySkipNext, .monitor, .fromPrimary, .replica,
@@ -132,6 +135,12 @@ public struct Session: ~Copyable {
     public var lastLogPosition: Int64 = 0
     /// While `held`: how far the append-only file must be safe before the replies may leave.
     public var heldUntil: Int64 = 0
+    /// Replicas that must acknowledge a write before its reply leaves, and whether the client chose
+    /// that itself.
+    public var requiredAcks: Int32 = 0
+    public var choseAcks = false
+    /// The replies that wait for replicas, while there are any.
+    public internal(set) var acks: UnsafeMutablePointer<PendingAcks>?
     /// Number of the replica's record in the primary's state, for replicas.
     public var replicaNumber: UInt64 = 0
     /// For a replica: the stream up to here has been given to the kernel; -1 before it streams.

@@ -35,6 +35,8 @@ public struct Settings {
     public var replicaIgnoreMaxMemory = true
     public var minReplicasToWrite = 0
     public var minReplicasMaxLag = 10
+    public var minReplicasAck = 0
+    public var minReplicasAckTimeout = 5000
     public var clusterEnabled = false
     public var clusterAllowReadsWhenDown = false
     public var clusterAllowPubsubshardWhenDown = true

@@ -52,6 +52,11 @@ package struct MessageFlags: OptionSet, Sendable, Equatable {
     package static let dataLost = MessageFlags(rawValue: 1 << 8)
     /// Ours, second byte: this primary wants the receiver to take over.
     package static let handover = MessageFlags(rawValue: 1 << 9)
+    /// Ours, second byte: a replica asks a brother, in a PING, whether it may stand for election.
+    package static let asksConsent = MessageFlags(rawValue: 1 << 10)
+    /// Ours, second byte: the answer, in a PONG: the primary has failed, and the sender holds
+    /// nothing that the asker lacks, as the two offsets show.
+    package static let consents = MessageFlags(rawValue: 1 << 11)
     /// Ours, third byte: the sender understands the flags above and every ping extension.
     package static let extended = MessageFlags(rawValue: 1 << 23)
 }

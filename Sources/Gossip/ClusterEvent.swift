@@ -40,6 +40,7 @@ public enum FailoverObstacle: Int, Sendable, Equatable {
     case expired
     case waitingVotes
     case noData
+    case waitingConsents
 
     public var text: String {
         switch self {
@@ -51,6 +52,9 @@ public enum FailoverObstacle: Int, Sendable, Equatable {
         case .expired: "Failover attempt expired."
         case .waitingVotes: "Waiting for votes, but majority still not reached."
         case .noData: "I hold no data."
+        case .waitingConsents:
+            "Waiting for the other replicas: with 'min-replicas-ack' one of them may hold "
+                + "acknowledged writes that I lack."
         }
     }
 }

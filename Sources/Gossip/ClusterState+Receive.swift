@@ -118,6 +118,8 @@ extension ClusterState {
             guard finishHandshake(of: node, header, sender, link) else { return }
         }
         guard let sender else { return }
+        if header.messageFlags.contains(.asksConsent) { considerConsent(to: sender, header) }
+        if header.messageFlags.contains(.consents) { takeConsent(from: sender, header) }
         updateFlags(of: sender, header)
         if type == .ping { updateAddress(of: sender, header, link) }
         if link.isOutgoing, type == .pong { notePong(on: link, from: sender) }

@@ -42,6 +42,9 @@ struct Election: Sendable {
     var rank = 0
     var epoch: UInt64 = 0
     var votes = SortedTable<NodeID, Bool>()
+    /// Brothers that hold no more than the offset with which they agreed (`+Consent`).
+    var consents = SortedTable<NodeID, Int64>()
+    var consentAskedAt: Instant?
     var attempt = 0
     /// The primary said that it lost its data.
     var lostDataAt: Instant?
@@ -74,7 +77,7 @@ extension ClusterState {
         return nodes[primary].isFailed || hasLostData(primary)
     }
 
-    private func hasLostData(_ primary: NodeHandle) -> Bool {
+    func hasLostData(_ primary: NodeHandle) -> Bool {
         guard let time = election.lostDataAt else { return false }
         return now.instant - time <= config.nodeTimeout
     }
@@ -114,7 +117,8 @@ extension ClusterState {
                 delay: delay, rank: election.rank, offset: facts.replicationOffset))
         // The brothers decide by our offset whether they go first.
         broadcastPongToShard()
-        if delay <= .zero { ask() } else { wake(at: election.askAt) }
+        if delay <= .zero { askIfAgreed(primary, isManual: isManual) }
+        if election.isWaiting { wake(at: max(election.askAt, now.instant + Milliseconds(1))) }
     }
 
     private mutating func advanceWaiting(_ primary: NodeHandle, isManual: Bool) {
@@ -130,6 +134,15 @@ extension ClusterState {
         guard election.askAt <= now.instant || isManual else {
             report(.waitingDelay)
             return wake(at: election.askAt)
+        }
+        askIfAgreed(primary, isManual: isManual)
+    }
+
+    private mutating func askIfAgreed(_ primary: NodeHandle, isManual: Bool) {
+        if !isManual, lacksConsent(primary) {
+            askForConsent(primary)
+            report(.waitingConsents)
+            return wake(at: now.instant + Election.consentPeriod)
         }
         ask()
     }
@@ -194,6 +207,17 @@ extension ClusterState {
         let first = min(max(config.nodeTimeout / 4, Milliseconds(250)), Milliseconds(1000))
         let doubled = first * (1 &<< Int64(min(election.attempt, 6)))
         return min(doubled, max(config.nodeTimeout * 2, Milliseconds(2000)))
+    }
+
+    /// Whether the offsets of enough brothers are known to be no better.
+    private func lacksConsent(_ primary: NodeHandle) -> Bool {
+        let needed = nodes[primary].replicas.count - config.minReplicasAck
+        guard config.minReplicasAck > 0, needed > 0 else { return false }
+        let given = nodes[primary].replicas.count { brother in
+            guard let offset = election.consents[nodes[brother].id] else { return false }
+            return offset <= facts.replicationOffset
+        }
+        return given < needed
     }
 
     mutating func takeVote(from voter: NodeHandle, _ header: BusHeader) {
@@ -282,7 +306,7 @@ extension ClusterState {
         // A failover that takes its ordinary course needs no explanation.
         if let primary = me.primary, nodes[primary].isFailed,
             now.instant - nodes[primary].failTime < config.nodeTimeout + Milliseconds(5000),
-            obstacle == .waitingDelay || obstacle == .waitingVotes || obstacle == .expired
+            [.waitingDelay, .waitingVotes, .expired, .waitingConsents].contains(obstacle)
         {
             return
         }

@@ -27,6 +27,9 @@ public struct GossipConfig: Equatable, Sendable {
     public var allowsShardPubSubWhenDown = true
     /// `cluster-replica-no-failover`.
     public var replicaNoFailover = false
+    /// `min-replicas-ack`: a reply was sent only after so many replicas had the write, so no
+    /// replica may be elected that some of them might be ahead of.
+    public var minReplicasAck = 0
     /// `cluster-announce-ip`; empty means discovery.
     public var announceIP = ""
     /// `cluster-announce-hostname`.

@@ -7,7 +7,9 @@ import HashSlots
 extension ClusterState {
     // MARK: Sending
 
-    mutating func sendPing(_ type: BusMessageType, on link: LinkID) {
+    mutating func sendPing(
+        _ type: BusMessageType, on link: LinkID, flags: MessageFlags = []
+    ) {
         guard let state = links[link], state.isOpen else { return }
         guard mayPing(state.node, type) else { return }
         pingCount += 1
@@ -17,7 +19,7 @@ extension ClusterState {
         if let receiver, manual.replica == receiver, manual.isHandover {
             header.messageFlags.insert(.handover)
         }
-        header.messageFlags.insert(.hasExtensions)
+        header.messageFlags.formUnion(flags.union(.hasExtensions))
         let body = BusBody.ping(gossipEntries(), extensions(for: receiver))
         send(BusMessage(header: header, body: body), on: link)
     }

@@ -59,6 +59,7 @@ extension NodePointer {
         pointee.log.fileName = AOFManifest.temporaryIncrement(for: settings.appendFilename)
         pointee.log.flight = nil
         pointee.log.resend = nil
+        pointee.log.syncing = nil
         pointee.log.written = executor.pointee.log.pointee.taken
         pointee.log.syncedAhead = 0
         pointee.log.fileSize = 0
@@ -123,7 +124,7 @@ extension NodePointer {
     /// Goes over to the new increment once the old one has everything that belongs to it.
     func advanceSwitch() {
         guard let change = pointee.log.change, change.stage == .ready,
-            pointee.log.flight == nil, pointee.log.resend == nil,
+            pointee.log.flight == nil, pointee.log.resend == nil, pointee.log.syncing == nil,
             executor.pointee.log.pointee.taken == change.cut, pointee.log.durable >= change.cut
         else { return }
         if let old = pointee.log.file { pointee.requests.files.append(.closeLog(file: old)) }
@@ -306,6 +307,7 @@ extension NodePointer {
         pointee.log.opening = nil
         pointee.log.flight = nil
         pointee.log.resend = nil
+        pointee.log.syncing = nil
         let name = AOFManifest.temporaryIncrement(for: settings.appendFilename)
         log(.notice, "Removing the temp incr aof file \(name) in the background")
         pointee.requests.files.append(.remove(name: logPath(name)))

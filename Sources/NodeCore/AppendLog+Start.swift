@@ -83,6 +83,13 @@ extension NodePointer {
     // MARK: CONFIG SET
 
     func logSettingsChanged() {
+        pointee.log.policy =
+            switch settings.appendSync {
+            case "always": .always
+            case "no": .never
+            default: .everySecond
+            }
+        pointee.log.pausesSyncs = settings.noAppendSyncOnRewrite
         guard pointee.log.isReady else { return }
         executor.pointee.log.pointee.notesTime = settings.logTimestamps
         if settings.appendOnly, pointee.log.state == .off { enableLog() }
@@ -147,6 +154,7 @@ extension NodePointer {
         pointee.log.opening = nil
         pointee.log.flight = nil
         pointee.log.resend = nil
+        pointee.log.syncing = nil
         pointee.log.isScheduled = false
         pointee.log.needsBase = false
         pointee.log.failure = nil
@@ -176,6 +184,7 @@ extension NodePointer {
         pointee.log.opening = nil
         pointee.log.flight = nil
         pointee.log.resend = nil
+        pointee.log.syncing = nil
         pointee.log.state = .waitingForBase
         pointee.log.isScheduled = true
         pointee.log.retryRewriteAt = nil

@@ -1,7 +1,9 @@
 // The append-only file of a node: what is to be written, what is written, what is safe, and which
-// replies must wait for that. The engine fills a buffer; at the end of each iteration it goes to
-// the shell's log thread, one request at a time, so that whatever comes meanwhile is one write and
-// one sync (group commit). Positions count bytes of the log over all of its files since the start.
+// replies must wait for that. The engine fills a buffer; at the end of each iteration it is
+// written, before any reply of the iteration leaves: by the loop itself while the disk is quick,
+// else by the shell's log thread, and then the replies wait. With `appendfsync always` the thread
+// writes and syncs, one request at a time, so that whatever comes meanwhile is one write and one
+// sync (group commit). Positions count bytes of the log over all of its files since the start.
 //
 // `AppendLog+Write` hands bytes on and holds replies, `AppendLog+Rewrite` replaces the files,
 // `AppendLog+Start` begins, stops and loads.
@@ -24,6 +26,16 @@ struct AppendLog: ~Copyable {
         var syncs: Bool
         var began: Instant
         /// The replication offset that the bytes up to `end` stand for.
+        var replicationOffset: Int64
+    }
+
+    /// A sync under way, beside the writes.
+    struct Sync {
+        var file: UInt64
+        var end: Int64
+        var began: Instant
+        /// When the oldest of what it covers was written.
+        var since: Instant
         var replicationOffset: Int64
     }
 
@@ -67,7 +79,17 @@ struct AppendLog: ~Copyable {
         var manifest = AOFManifest()
     }
 
+    /// `appendfsync`.
+    enum Policy {
+        case everySecond
+        case always
+        case never
+    }
+
     var state = State.off
+    var policy = Policy.everySecond
+    /// `no-appendfsync-on-rewrite`.
+    var pausesSyncs = false
     /// The start is over: CONFIG SET may switch the log on and off.
     var isReady = false
     /// This process came up from a log.
@@ -83,7 +105,10 @@ struct AppendLog: ~Copyable {
     var flight: Flight?
     /// What failed to be written and comes again.
     var resend: Flight?
+    var syncing: Sync?
     var written: Int64 = 0
+    /// The replication offset that `written` stands for.
+    var writtenOffset: Int64 = 0
     var durable: Int64 = 0
     /// Synced in an increment whose base does not exist yet.
     var syncedAhead: Int64 = 0
@@ -143,6 +168,7 @@ struct LogWaiter {
 enum LogTicket {
     case opened(UInt64)
     case written(UInt64)
+    case synced(UInt64)
     case switchPersisted(UInt64)
     case baseCommitted(UInt64)
     case baseProgress(UInt64, bytes: Int)
@@ -165,6 +191,7 @@ extension NodePointer {
         switch meaning {
         case .opened(let file): logOpened(file, failure)
         case .written(let file): logWritten(file, failure)
+        case .synced(let file): logSynced(file, failure)
         case .switchPersisted(let file): switchPersisted(file, failure)
         case .baseCommitted(let number): baseCommitted(number, failure)
         case .baseProgress(let number, let bytes):
@@ -193,7 +220,8 @@ extension NodePointer {
         facts.currentSize = pointee.log.currentSize
         facts.baseSize = pointee.log.baseSize
         facts.buffered = executor.pointee.log.pointee.end - pointee.log.written
-        facts.pendingSyncs = pointee.log.flight?.syncs == true ? 1 : 0
+        let isSyncing = pointee.log.syncing != nil || pointee.log.flight?.syncs == true
+        facts.pendingSyncs = isSyncing ? 1 : 0
         facts.delayedSyncs = pointee.log.delayedSyncs
         facts.cutBytes = pointee.log.cutBytes
         facts.cutCommands = pointee.log.cutCommands

@@ -28,6 +28,7 @@ extension NodePointer {
         if !pointee.waiters.isEmpty {
             if pointee.replicaSessions.count > 0 { advanceWaiters() }
         }
+        if _slowPath(!executor.pointee.awaitingAcks.isEmpty) { advanceAcks() }
         // Keys that became ready outside of a client's command: expiry, a copied data set.
         if executor.pointee.hasReadyKeys { executor.serveReadyKeys() }
         if !executor.pointee.unblocked.isEmpty { executor.processUnblocked() }
@@ -42,11 +43,12 @@ extension NodePointer {
         // What was given up is freed a share at a time.
         let freeing = freeRetired() || freeShare()
         advanceDefrag()
+        if _slowPath(executor.pointee.wantsAcks) { askForAcks() }
         noteStream()
         // (6) Invalidations: all changes of this iteration are made.
         executor.finishInvalidations()
         // (7) What was logged, before anybody hears of it.
-        flushLog()
+        flushLog(&shell)
         // (8) Replicas before clients: what a client is told is already in the kernel's hands, on
         // its way to the replicas, when this process dies.
         writeReplicas(&shell)
@@ -182,6 +184,7 @@ extension NodePointer {
             wake = Swift.min(wake, deadline)
         }
         if let deadline = executor.pointee.nextBlockDeadline { wake = Swift.min(wake, deadline) }
+        if let deadline = executor.pointee.nextAckDeadline { wake = Swift.min(wake, deadline) }
         if let deadline = pointee.waiters.nextDeadline { wake = Swift.min(wake, deadline) }
         for waiter in pointee.log.waiters {
             if let deadline = waiter.deadline { wake = Swift.min(wake, deadline) }

@@ -28,6 +28,7 @@ extension NodePointer {
         executor.pointee.stats.connectionsReceived += 1
         let session = executor.openSession(peer: peer, local: local)
         if unixSocket { session.pointee.flags.insert(.unixSocket) }
+        session.pointee.requiredAcks = Int32(clamping: settings.minReplicasAck)
         executor.refreshOutputLimit(session)
         _ = session.pointee.output.pointee.reserve(ExecutorPointer.smallReplyBuffer)
         return .session(session)
@@ -113,8 +114,11 @@ extension NodePointer {
     public func nextOutput(_ session: UnsafeMutablePointer<Session>) -> Bytes {
         let output = session.pointee.output
         if _fastPath(!output.pointee.isEmpty) {
-            return _slowPath(session.pointee.flags.contains(.held))
-                ? .empty : output.pointee.bytes
+            if _slowPath(!session.pointee.flags.isDisjoint(with: [.held, .awaitsAcks])) {
+                return session.pointee.flags.contains(.held)
+                    ? .empty : executor.freeOutput(session)
+            }
+            return output.pointee.bytes
         }
         guard session.pointee.flags.contains(.replica), session.pointee.replicaSent >= 0 else {
             return .empty
@@ -128,6 +132,9 @@ extension NodePointer {
         let output = session.pointee.output
         if _fastPath(!output.pointee.isEmpty) {
             output.pointee.consume(count)
+            if _slowPath(session.pointee.flags.contains(.awaitsAcks)) {
+                executor.noteAckedOutput(session, count)
+            }
             executor.pointee.stats.netOutputBytes &+= Int64(count)
             if _slowPath(session.pointee.flags.contains(.replica)) {
                 replicaTook(session)

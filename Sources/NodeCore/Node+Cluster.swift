@@ -157,6 +157,8 @@ extension NodePointer {
     func updateRouting() {
         guard let routing = executor.pointee.routing else { return }
         pointee.cluster?.fillRouting(into: &routing.pointee)
+        // A primary that may serve again may also acknowledge.
+        pointee.acksChanged = true
         executor.redirectBlocked()
     }
 

@@ -25,6 +25,7 @@ extension NodePointer {
             noteDemotion(to: address)
             pointee.upstreamDatabase = Swift.max(0, executor.pointee.streamDatabase)
             executor.pointee.alerts.insert(.isReplica)
+            refuseAcks()
             // A transaction or wait that only a primary can finish ends here.
             failBlockedSessions(
                 "UNBLOCKED force unblock from blocking operation, instance state changed "

@@ -43,6 +43,7 @@ extension Node {
         config.requiresFullCoverage = settings.clusterRequireFullCoverage
         config.allowsReadsWhenDown = settings.clusterAllowReadsWhenDown
         config.allowsShardPubSubWhenDown = settings.clusterAllowPubsubshardWhenDown
+        config.minReplicasAck = settings.minReplicasAck
         config.replicaNoFailover = settings.clusterReplicaNoFailover
         config.announceIP = settings.clusterAnnounceIP
         config.announceHostname = settings.clusterAnnounceHostname

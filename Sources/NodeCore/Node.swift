@@ -55,6 +55,9 @@ public struct Node: ~Copyable {
     public internal(set) var upstream: ReplicaHandshake
     public internal(set) var failover = FailoverCoordinator()
     var waiters = WaitTracker()
+    /// A replica acknowledged something that `min-replicas-ack` may wait for.
+    var acksChanged = false
+    var acksTimedOut = 0
     /// The sessions that asked for synchronisation, whatever their state.
     var replicaSessions = PointerList()
     /// Where the stream ended when the backlog was last trimmed.
@@ -280,6 +283,7 @@ extension NodePointer {
         executor.applyEventSettings()
         executor.applyObservationSettings()
         refreshOutputLimits()
+        executor.applyAckSettings()
         logSettingsChanged()
         if pointee.cluster != nil { stepCluster(.configChanged(Node.gossipConfig(settings))) }
         updateAlerts()

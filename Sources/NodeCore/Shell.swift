@@ -41,6 +41,8 @@ public enum FileRequest: Sendable {
     /// Appends, all or nothing, and syncs if asked; answered by `fileDone(ticket)`. A failed
     /// `write` leaves the file as it was; after any other failure its contents are unknown.
     case writeLog(file: UInt64, bytes: [UInt8], sync: Bool, ticket: UInt64)
+    /// Syncs what is written so far, beside writes that go on; answered by `fileDone(ticket)`.
+    case syncLog(file: UInt64, ticket: UInt64)
     case closeLog(file: UInt64)
 
     // With the other files again.
@@ -48,6 +50,15 @@ public enum FileRequest: Sendable {
     case createFolder(name: String)
     /// Renames and syncs the folder; answered by `fileDone(ticket)`.
     case rename(from: String, to: String, ticket: UInt64)
+}
+
+/// What became of `Shell.writeLog`.
+public enum LogWriteResult: Sendable {
+    case done
+    /// It might take long: ask the log thread.
+    case busy
+    /// The file is as it was.
+    case failed(FileFailure)
 }
 
 /// Why a file request failed.
@@ -90,6 +101,9 @@ public protocol Shell {
     mutating func close(_ link: LinkID)
 
     mutating func perform(_ request: FileRequest)
+    /// Appends to an open log at once, all or nothing, unless that may take long. Only while no
+    /// `FileRequest.writeLog` of the same file is under way.
+    mutating func writeLog(_ file: UInt64, _ bytes: Bytes) -> LogWriteResult
     mutating func perform(_ request: ProcessRequest)
     mutating func log(_ line: LogLine)
 

@@ -1,5 +1,6 @@
 // The threads beside the loop: one does the file work of the node in the order of the requests,
-// one appends to the append-only file, one (started when first needed) resolves host names. They
+// two append to
+// and sync the append-only file, one (started when first needed) resolves host names. They
 // own no data of the node: a request carries its bytes, the answer is a message in the loop's
 // mailbox.
 import Base
@@ -81,30 +82,103 @@ package final class FileWorker: Sendable {
     }
 }
 
-/// The thread of the append-only file.
+/// The threads of the append-only file: one writes what the loop does not write itself, one syncs,
+/// so that a write never waits for a sync that was there before it.
 package final class LogWorker: Sendable {
+    private enum SyncJob: Sendable {
+        case sync(UInt64, ticket: UInt64)
+        case close(Int32)
+        case finish
+    }
+
     private let jobs = Mailbox<FileRequest?>(blocking: true)
-    private let thread: Thread
+    private let syncs = Mailbox<SyncJob>(blocking: true)
+    private let store = LogStore()
+    private let writer: Thread
+    private let syncer: Thread
 
     package init(answers: Mailbox<JobAnswer>) throws(SystemError) {
-        let jobs = jobs
-        thread = try Thread {
-            var store = LogStore(answers: answers)
+        let (jobs, syncs, store) = (jobs, syncs, store)
+        writer = try Thread {
             while true {
                 for job in jobs.wait() {
                     guard let job else { return }
-                    store.carryOut(job)
+                    Self.carryOut(job, store, syncs, answers)
+                }
+            }
+        }
+        syncer = try Thread {
+            while true {
+                for job in syncs.wait() {
+                    switch job {
+                    case .sync(let file, let ticket):
+                        let failure = Self.failure { () throws(SystemError) in
+                            try store.sync(file)
+                        }
+                        answers.post(.fileDone(ticket: ticket, failure: failure))
+                    case .close(let descriptor): Syscalls.close(descriptor)
+                    case .finish: return
+                    }
                 }
             }
         }
     }
 
-    package func post(_ request: FileRequest) { jobs.post(request) }
+    private static func failure(
+        of work: () throws(SystemError) -> Void
+    ) -> FileFailure? {
+        do throws(SystemError) {
+            try work()
+            return nil
+        } catch {
+            return FileFailure(error)
+        }
+    }
+
+    private static func carryOut(
+        _ request: FileRequest, _ store: LogStore, _ syncs: Mailbox<SyncJob>,
+        _ answers: Mailbox<JobAnswer>
+    ) {
+        switch request {
+        case .openLog(let file, let name, let truncates, let ticket):
+            let failure = Self.failure { () throws(SystemError) in
+                try store.open(file, name, truncates: truncates)
+            }
+            answers.post(.fileDone(ticket: ticket, failure: failure))
+        case .writeLog(let file, let bytes, let sync, let ticket):
+            let failure = bytes.withBytes { bytes in
+                Self.failure { () throws(SystemError) in
+                    try store.write(file, bytes)
+                    if sync { try store.sync(file) }
+                }
+            }
+            answers.post(.fileDone(ticket: ticket, failure: failure))
+        case .closeLog(let file):
+            // Behind a sync that may still use the descriptor.
+            if let descriptor = store.forget(file) { syncs.post(.close(descriptor)) }
+        default: unreachable("a request for another thread")
+        }
+    }
+
+    package func post(_ request: FileRequest) {
+        if case .syncLog(let file, let ticket) = request {
+            syncs.post(.sync(file, ticket: ticket))
+        } else {
+            jobs.post(request)
+        }
+    }
+
+    /// In the caller's thread, while the node has no write under way.
+    package func writeNow(_ file: UInt64, _ bytes: Bytes) -> FileFailure? {
+        Self.failure { () throws(SystemError) in try store.write(file, bytes) }
+    }
 
     /// Waits until everything posted before is done.
     package func finish() {
         jobs.post(nil)
-        thread.join()
+        writer.join()
+        syncs.post(.finish)
+        syncer.join()
     }
 }
 

@@ -12,6 +12,9 @@ package enum Clock {
     }
 
     @inline(__always)
+    static func monotonic() -> Instant { Instant(microseconds: microseconds(CLOCK_MONOTONIC)) }
+
+    @inline(__always)
     static func wall() -> WallTime {
         WallTime(milliseconds: microseconds(CLOCK_REALTIME) / 1000)
     }

@@ -159,7 +159,9 @@ extension EventLoopPointer {
             }
         }
         setWaitsForRoom(registration, false)
-        if _slowPath(session.pointee.flags.contains(.closeAfterReply)) {
+        if _slowPath(session.pointee.flags.contains(.closeAfterReply)),
+            session.pointee.output.pointee.isEmpty
+        {
             pointee.executor.close(session)
         }
     }

@@ -22,6 +22,11 @@ package struct EventLoop: ~Copyable {
     /// The shared read buffer of clients that hold no unfinished request.
     static let scratchSize = 64 << 10
 
+    /// A write to the append-only file that takes longer shows that the disk is slow, and for so
+    /// long the loop keeps its hands off it.
+    static let longLogWrite = Milliseconds(5)
+    static let slowLogPeriod = Milliseconds(5000)
+
     /// Why the loop ends.
     package enum Ending: Equatable {
         case exit(code: Int32)
@@ -70,10 +75,7 @@ package struct EventLoop: ~Copyable {
     /// Set in a sentinel's process: all links are its.
     var sentinel: SentinelDriverPointer?
 
-    var oomScore = OOMScore()
-    /// The process's title, where it can be shown.
-    var title: ProcessTitle?
-
+    var slowLogUntil = Instant.start
     var sweepPosition = 0
     var lastSweep = Instant.start
 

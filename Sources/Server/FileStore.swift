@@ -156,7 +156,7 @@ struct FileStore: ~Copyable {
                 try Syscalls.rename(from, to: to)
                 try Syscalls.syncFolder(Self.folder(of: to))
             }
-        case .openLog, .writeLog, .closeLog:
+        case .openLog, .writeLog, .syncLog, .closeLog:
             unreachable("the log thread has these")
         }
     }

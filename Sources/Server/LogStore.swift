@@ -1,13 +1,17 @@
-// The append-only files, as the log thread handles them. Apart from the thread of all other files:
-// a snapshot of gigabytes on its way to the disk must not make writers wait. A write is all or
-// nothing; what a full disk took of it is cut off again, so that the file stays whole and the same
-// bytes can be tried later. After a sync that failed nothing is promised about the file any more.
+// The append-only files, as the loop and the two threads of the log handle them. Apart from the
+// thread of all other files: a snapshot of gigabytes on its way to the disk must not make writers
+// wait. A write is all or nothing; what a full disk took of it is cut off again, so that the file
+// stays whole and the same bytes can be tried later. After a sync that failed nothing is promised
+// about the file any more.
+//
+// One writer at a time: the node sees to it. Only the table of open files is shared.
 import Base
 import CLinux
 import Glibc
 import NodeCore
+import Synchronization
 
-struct LogStore: ~Copyable {
+final class LogStore: Sendable {
     private struct OpenLog {
         var descriptor: Int32
         var path: String
@@ -15,47 +19,23 @@ struct LogStore: ~Copyable {
         var size: Int64
     }
 
-    private let answers: Mailbox<JobAnswer>
-    private var logs: [UInt64: OpenLog] = [:]
+    private let logs = Mutex<[UInt64: OpenLog]>([:])
 
-    init(answers: Mailbox<JobAnswer>) { self.answers = answers }
-
-    /// False when the request is not for the log thread.
+    /// False when the request is not for the log's threads.
     static func takes(_ request: FileRequest) -> Bool {
         switch request {
-        case .openLog, .writeLog, .closeLog: true
+        case .openLog, .writeLog, .syncLog, .closeLog: true
         default: false
         }
     }
 
-    mutating func carryOut(_ request: FileRequest) {
-        switch request {
-        case .openLog(let file, let name, let truncates, let ticket):
-            do throws(SystemError) {
-                try open(file, name, truncates: truncates)
-                answers.post(.fileDone(ticket: ticket, failure: nil))
-            } catch {
-                answers.post(.fileDone(ticket: ticket, failure: FileFailure(error)))
-            }
-        case .writeLog(let file, let bytes, let sync, let ticket):
-            do throws(SystemError) {
-                try write(file, bytes)
-                if sync { try syncData(file) }
-                answers.post(.fileDone(ticket: ticket, failure: nil))
-            } catch {
-                answers.post(.fileDone(ticket: ticket, failure: FileFailure(error)))
-            }
-        case .closeLog(let file):
-            guard let log = logs.removeValue(forKey: file) else { return }
-            Syscalls.close(log.descriptor)
-        default: unreachable("a request for the other thread")
-        }
+    private func find(_ file: UInt64) throws(SystemError) -> OpenLog {
+        // A file that was given up has been closed; whoever still asks hears so.
+        guard let log = logs.withLock({ $0[file] }) else { throw SystemError("log", code: EBADF) }
+        return log
     }
 
-    private mutating func open(
-        _ file: UInt64, _ name: String, truncates: Bool
-    ) throws(SystemError) {
-        invariant(logs[file] == nil, "a log's number is used once")
+    func open(_ file: UInt64, _ name: String, truncates: Bool) throws(SystemError) {
         let folder = FileStore.folder(of: name)
         if mkdir(folder, 0o755) != 0, errno != EEXIST { throw SystemError("mkdir", folder) }
         var flags = O_WRONLY | O_APPEND | O_CREAT
@@ -73,36 +53,37 @@ struct LogStore: ~Copyable {
             Syscalls.close(descriptor)
             throw error
         }
-        logs[file] = OpenLog(descriptor: descriptor, path: name, size: Int64(status.st_size))
+        let log = OpenLog(descriptor: descriptor, path: name, size: Int64(status.st_size))
+        logs.withLock {
+            invariant($0[file] == nil, "a log's number is used once")
+            $0[file] = log
+        }
     }
 
-    private mutating func write(_ file: UInt64, _ bytes: [UInt8]) throws(SystemError) {
-        // A file that was given up has been closed; whoever still asks hears so.
-        guard let log = logs[file] else { throw SystemError("log", code: EBADF) }
+    func write(_ file: UInt64, _ bytes: Bytes) throws(SystemError) {
+        let log = try find(file)
         guard !bytes.isEmpty else { return }
-        var failure: SystemError?
-        bytes.withBytes { bytes in
-            do throws(SystemError) {
-                try Syscalls.writeAll(log.descriptor, bytes, path: log.path)
-            } catch {
-                failure = error
+        do throws(SystemError) {
+            try Syscalls.writeAll(log.descriptor, bytes, path: log.path)
+        } catch {
+            // Half a command in the middle of the file would spoil all that follows.
+            if ftruncate(log.descriptor, off_t(log.size)) != 0 {
+                throw SystemError("ftruncate", log.path)
             }
+            throw error
         }
-        guard let failure else {
-            logs[file]?.size += Int64(bytes.count)
-            return
-        }
-        // Half a command in the middle of the file would spoil all that follows.
-        if ftruncate(log.descriptor, off_t(log.size)) != 0 {
-            throw SystemError("ftruncate", log.path)
-        }
-        throw failure
+        logs.withLock { $0[file]?.size += Int64(bytes.count) }
     }
 
-    private func syncData(_ file: UInt64) throws(SystemError) {
-        guard let log = logs[file] else { return }
+    func sync(_ file: UInt64) throws(SystemError) {
+        let log = try find(file)
         while fdatasync(log.descriptor) != 0 {
             if errno != EINTR { throw SystemError("fsync", log.path) }
         }
+    }
+
+    /// Nothing is written to the file any more; its descriptor, which the caller closes.
+    func forget(_ file: UInt64) -> Int32? {
+        logs.withLock { $0.removeValue(forKey: file)?.descriptor }
     }
 }

@@ -26,6 +26,19 @@ struct ProcessShell: Shell {
         }
     }
 
+    /// The loop waits for the disk here, and nowhere else: if that once took long, the log's thread
+    /// writes for a while.
+    func writeLog(_ file: UInt64, _ bytes: Bytes) -> LogWriteResult {
+        let begun = Clock.monotonic()
+        guard begun >= loop.pointee.slowLogUntil else { return .busy }
+        let failure = loop.pointee.logs.writeNow(file, bytes)
+        let ended = Clock.monotonic()
+        if _slowPath(ended - begun > EventLoop.longLogWrite) {
+            loop.pointee.slowLogUntil = ended + EventLoop.slowLogPeriod
+        }
+        return failure.map { LogWriteResult.failed($0) } ?? .done
+    }
+
     func log(_ line: LogLine) { loop.log(line) }
 
     @inline(__always)

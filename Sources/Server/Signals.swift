@@ -10,6 +10,8 @@ enum Signals {
         // A peer that closed is an error of the write; the end of the terminal is no reason to end.
         signal(SIGPIPE, SIG_IGN)
         signal(SIGHUP, SIG_IGN)
+        // A file that would grow beyond the process's limit is an error of the write as well.
+        signal(SIGXFSZ, SIG_IGN)
         CrashReport.install()
         let descriptor = clinux_signal_descriptor()
         guard descriptor >= 0 else { throw SystemError("signalfd") }

@@ -132,7 +132,8 @@ final class SimClient {
             return succeed(reply, from: node, stamp, world)
         }
         let words = text.split(separator: " ")
-        self.request?.isUnsure = false
+        // Applied where it was asked for, and not known to be safe.
+        self.request?.isUnsure = words.first == "UNACKED"
         if words.count == 3, words[0] == "MOVED" || words[0] == "ASK",
             let target = Workload.node(of: words[2])
         {

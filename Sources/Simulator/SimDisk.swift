@@ -46,6 +46,7 @@ struct SimDisk {
         case .file(.append(_, let bytes)): base = 20 + Int64(bytes.count / 500)
         case .file(.writeLog(_, let bytes, let sync, _)):
             base = 20 + Int64(bytes.count / 500) + (sync ? 500 + Int64(prng.below(4000)) : 0)
+        case .file(.syncLog): base = 500 + Int64(prng.below(4000))
         case .file, .exit: base = 20
         }
         return base * slowness
@@ -85,7 +86,7 @@ struct SimDisk {
             durable[name] = nil
         case .createFolder: break
         case .rename(let from, let to, let ticket): return rename(from, to, ticket)
-        case .openLog, .writeLog, .closeLog: return carryOutLog(request)
+        case .openLog, .writeLog, .syncLog, .closeLog: return carryOutLog(request)
         }
         return Done()
     }
@@ -125,10 +126,21 @@ struct SimDisk {
             _ = visible.update(name) { $0 += bytes }
             if sync { durable[name] = visible[name] }
             return Done(ticket: ticket)
+        case .syncLog(let file, let ticket):
+            if let name = logs[file] { durable[name] = visible[name] }
+            return Done(ticket: ticket)
         case .closeLog(let file): logs[file] = nil
         default: break
         }
         return Done()
+    }
+
+    /// What a process writes without a thread in between.
+    mutating func writeNow(_ file: UInt64, _ bytes: [UInt8]) -> LogWriteResult {
+        guard queue.isEmpty, slowness == 1, let name = logs[file] else { return .busy }
+        if isFull, let failure = full(name, 0).failure { return .failed(failure) }
+        _ = visible.update(name) { $0 += bytes }
+        return .done
     }
 
     private func full(_ name: String, _ ticket: UInt64) -> Done {

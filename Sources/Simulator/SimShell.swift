@@ -46,6 +46,11 @@ struct SimShell: Shell {
         simulation.startDisk(owner)
     }
 
+    func writeLog(_ file: UInt64, _ bytes: Bytes) -> LogWriteResult {
+        guard isAlive() else { return .busy }
+        return owner.disk.writeNow(file, bytes.array)
+    }
+
     func perform(_ request: ProcessRequest) {
         guard isAlive() else { return }
         switch request {

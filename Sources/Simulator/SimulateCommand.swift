@@ -12,7 +12,7 @@ public struct SimulateCommand {
         SEEDS            a seed (7), a range (500-600) or seeds (7,12,99)
           --nodes N      nodes of the cluster (default 6)
           --time S       seconds of virtual time with faults (default: each seed draws its own)
-          --profile P    calm, orderly, kills or storm for every seed
+          --profile P    calm, orderly, kills, guarded, powerCuts or storm
           --verbose      print the transcript: log lines and faults with their virtual time
           --twice        run each seed twice and compare how it ends
           --help

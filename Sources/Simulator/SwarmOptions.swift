@@ -54,11 +54,15 @@ public enum Profile: Int, CaseIterable, Sendable {
     case orderly
     /// Processes are killed one at a time, while the cluster is whole.
     case kills
+    /// Any one fault at a time, with `min-replicas-ack`.
+    case guarded
+    /// Primaries without replicas, with an append-only file: hosts lose power.
+    case powerCuts
     /// Anything.
     case storm
 
     /// Whether no acknowledged write may be lost.
-    var losesNothing: Bool { self != .storm }
+    var losesNothing: Bool { self != .storm && self != .powerCuts }
 }
 
 public struct SwarmOptions: CustomStringConvertible {
@@ -102,18 +106,25 @@ public struct SwarmOptions: CustomStringConvertible {
         case 3, 4: profile = .kills
         default: profile = .storm
         }
+        // Apart from the other draws, so that a seed goes on meaning what it meant.
+        if seed % 10 == 6 { profile = .guarded }
+        if seed % 20 == 5 { profile = .powerCuts }
         if let wanted { profile = wanted }
         chooseShape(&prng, nodes)
         chooseSettings(&prng)
         chooseWorld(&prng)
         chooseFaults(&prng)
+        chooseDurability(seed)
         if let seconds { safetyTime = Int64(seconds) * 1_000_000 }
     }
 
     private mutating func chooseShape(_ prng: inout Prng, _ nodes: Int?) {
-        let total = nodes ?? 6
+        var total = nodes ?? 6
+        if profile == .guarded, nodes == nil, prng.chance(1, in: 2) { total = 9 }
         primaries = max(1, (total + 1) / 2)
         if total > 6, prng.chance(1, in: 2) { primaries = max(3, total / 3) }
+        if profile == .guarded { primaries = max(1, min(3, total / 2)) }
+        if profile == .powerCuts { primaries = total }
         replicas = total - primaries
         clients = 2 + prng.below(5)
         tags = 3 + prng.below(10)
@@ -145,6 +156,35 @@ public struct SwarmOptions: CustomStringConvertible {
         settings.hz = [10, 10, 50][prng.below(3)]
     }
 
+    private mutating func chooseDurability(_ seed: UInt64) {
+        var prng = Prng(seed: seed &* 0xD1B5_4A32_D192_ED03 &+ 5)
+        let logs = prng.chance(1, in: 3)
+        let isStrict = prng.chance(1, in: 2)
+        let rewritesOften = prng.chance(1, in: 2)
+        let preamble = prng.chance(2, in: 3)
+        let wait = [300, 1000, 5000][prng.below(3)]
+        settings.minReplicasAckTimeout = wait
+        switch profile {
+        case .calm, .orderly, .kills: return
+        case .guarded:
+            settings.minReplicasAck = replicas >= 2 * primaries && isStrict ? 2 : 1
+            settings.minReplicasToWrite = 0
+            settings.appendOnly = logs
+        case .powerCuts:
+            settings.appendOnly = true
+            settings.savePoints = []
+            settings.minReplicasToWrite = 0
+        case .storm:
+            guard seed % 10 == 4 else { return }
+            settings.minReplicasAck = prng.below(2)
+            settings.appendOnly = true
+        }
+        settings.appendSync = isStrict ? "always" : "everysec"
+        settings.logUsesPreamble = preamble
+        settings.logRewriteMinSize = rewritesOften ? 2048 : 64 << 20
+        settings.logRewritePercentage = 50
+    }
+
     private mutating func chooseWorld(_ prng: inout Prng) {
         baseDelay = [50, 200, 1000, 5000][prng.below(4)]
         jitter = [20, 500, 5000, 20_000][prng.below(4)]
@@ -161,11 +201,23 @@ public struct SwarmOptions: CustomStringConvertible {
         case .calm: kinds = []
         case .orderly: kinds = [.orderlyStop]
         case .kills: kinds = [.crash]
+        case .guarded:
+            let orders: [FaultKind] = [.forcedFailover, .takeover]
+            for kind in FaultKind.allCases where !orders.contains(kind) && prng.chance(1, in: 2) {
+                kinds.append(kind)
+            }
+            if kinds.isEmpty { kinds = [.crash, .partition] }
+        case .powerCuts:
+            kinds = [.powerCut, .crash]
+            if prng.chance(1, in: 2) { kinds.append(.slowDisk) }
+            if prng.chance(1, in: 3) { kinds.append(.fullDisk) }
+            if prng.chance(1, in: 3) { kinds.append(.clockJump) }
+            largestOutage = [1, 2, nodes][prng.below(3)]
         case .storm:
             for kind in FaultKind.allCases where prng.chance(1, in: 2) { kinds.append(kind) }
             if kinds.isEmpty { kinds = [.crash, .partition] }
         }
-        if profile != .storm { largestOutage = 1 }
+        if profile.losesNothing { largestOutage = 1 }
     }
 
     public var description: String {

@@ -33,6 +33,23 @@ import Testing
         #expect(run(seed, seconds: seconds).failure == nil)
     }
 
+    /// Any one fault at a time, and every reply waited for one or two replicas.
+    @Test(arguments: [6, 16, 26] as [UInt64])
+    func whatReplicasAcknowledgedSurvivesAnyFault(seed: UInt64) {
+        let report = run(seed, seconds: 12, profile: .guarded)
+        #expect(report.failure == nil)
+        #expect(report.lostCount == 0)
+        #expect(report.acknowledged > 20)
+    }
+
+    /// Primaries without replicas that lose power: `always` and `everysec` keep what they promise.
+    @Test(arguments: [5, 25, 45, 65] as [UInt64])
+    func aPowerCutTakesNoMoreThanTheLogMayLose(seed: UInt64) {
+        let report = run(seed, seconds: 12, profile: .powerCuts)
+        #expect(report.failure == nil)
+        #expect(report.acknowledged > 20)
+    }
+
     @Test(arguments: [11, 12] as [UInt64])
     func theSameSeedEndsTheSame(seed: UInt64) {
         let first = run(seed, seconds: 5, profile: .storm)

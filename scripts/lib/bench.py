@@ -20,6 +20,7 @@ from martlet import tools
 from martlet.collection_bench import ITEM_SHARE_BAR, ITEMS, WORKLOADS, send
 from martlet.console import Failure, Stopwatch, run_main, say, table
 from martlet.eviction_bench import measure_eviction
+from martlet.durability_bench import measure_loading, measure_log, measure_saving
 from martlet.load import fill, fill_counters
 from martlet.nodes import Server, wait_until
 from martlet.stall_bench import TYPES, measure_stalls
@@ -68,7 +69,15 @@ def parse():
     parser.add_argument(
         "--eviction", action="store_true", help="hit rate of a cache under Zipf's law"
     )
-    parser.add_argument("--all", action="store_true", help="all of them")
+    parser.add_argument(
+        "--durability",
+        action="store_true",
+        help="a snapshot under load, loading, and the append-only file's CPU",
+    )
+    parser.add_argument(
+        "--only", choices=["save", "load", "log"], help="one part of --durability"
+    )
+    parser.add_argument("--all", action="store_true", help="all of these")
     parser.add_argument(
         "--quick", action="store_true", help="fewer requests and rounds: rougher figures"
     )
@@ -94,7 +103,10 @@ def parse():
         type=int,
         default=1000,
         metavar="MB",
-        help="dataset of --sync (default 1000)",
+        help="dataset of --sync and of the snapshot of --durability (default 1000)",
+    )
+    parser.add_argument(
+        "--load-keys", type=int, default=5_000_000, metavar="N", help="default 5000000"
     )
     parser.add_argument("--stall-types", nargs="+", default=TYPES, choices=TYPES, metavar="T")
     parser.add_argument("--stall-elements", type=int, default=10_000_000, metavar="N")
@@ -104,6 +116,7 @@ def parse():
         if name not in names:
             parser.error("no row is called %s; there are %s" % (name, ", ".join(names)))
     kinds = ["instructions", "collections", "memory", "items", "sync", "stalls", "eviction"]
+    kinds.append("durability")
     if not any(getattr(args, kind) for kind in kinds):
         args.cpu = True
     if args.all:
@@ -472,6 +485,16 @@ def measure_items(args, pinning, redis, ours):
     for line in table(rows, ["item", "redis", "ours", "ours/redis", "bar", "met"]):
         say(line)
     return met
+def measure_durability(args, redis, ours, pinning):
+    def run(port, pipeline, requests):
+        run_load(load_command(pinning, port, "SET", pipeline, 100_000, requests))
+
+    parts = {
+        "log": lambda: measure_log(args.quick, redis, ours, pinning, run),
+        "load": lambda: measure_loading(args.load_keys, args.quick, redis, ours, pinning),
+        "save": lambda: measure_saving(args.sync_size, args.quick, redis, ours, pinning),
+    }
+    return [part() for name, part in parts.items() if args.only in (None, name)]
 
 
 def main():
@@ -495,6 +518,8 @@ def main():
         results.append(measure_stalls(args, redis, ours, pinning))
     if args.eviction:
         results.append(measure_eviction(args, redis, ours, pinning))
+    if args.durability:
+        results += measure_durability(args, redis, ours, pinning)
     if args.cpu:
         results.append(measure_cpu(args, pinning, redis, ours))
     if args.collections:

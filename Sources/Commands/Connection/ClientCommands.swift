@@ -110,6 +110,16 @@ extension Registry {
         ) { clientKill(Call($0)) }
 
         command(
+            "min-replicas-ack", of: "client", since: "1.0.0", arity: -2,
+            [.noScript, .loading, .stale], acl: [.connection],
+            syntax: "[numreplicas:integer|DEFAULT]",
+            summary: """
+            Sets how many replicas must acknowledge a write before its reply is sent.
+            """,
+            complexity: "O(1)"
+        ) { clientMinReplicasAck(Call($0)) }
+
+        command(
             "no-evict", of: "client", since: "7.0.0", arity: 3,
             [.admin, .noScript, .loading, .stale], acl: [.connection],
             syntax: "<enabled: ON|OFF>",

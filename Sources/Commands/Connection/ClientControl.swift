@@ -27,6 +27,26 @@ func clientNoEvict(_ call: Call) { set(call, .noEvict) }
 
 func clientNoTouch(_ call: Call) { set(call, .noTouch) }
 
+/// CLIENT MIN-REPLICAS-ACK [n | DEFAULT]: without a number it tells the one in force.
+func clientMinReplicasAck(_ call: Call) {
+    let session = call.session
+    guard call.count > 2 else { return call.reply.integer(Int(session.pointee.requiredAcks)) }
+    guard call.count == 3 else { return call.reply.error(.syntax) }
+    if call[2].matches("default") {
+        session.pointee.choseAcks = false
+        session.pointee.requiredAcks = Int32(
+            clamping: call.executor.pointee.settings.minReplicasAck)
+        return call.reply.ok()
+    }
+    guard let count = call.integerOrReply(2) else { return }
+    guard (0...Int64(Int32.max)).contains(count) else {
+        return call.reply.error("ERR value is out of range, must be positive" as StaticString)
+    }
+    session.pointee.choseAcks = true
+    session.pointee.requiredAcks = Int32(count)
+    call.reply.ok()
+}
+
 /// CLIENT REPLY: OFF and SKIP are themselves not answered.
 func clientReply(_ call: Call) {
     let session = call.session
@@ -190,6 +210,8 @@ func clientHelp(_ call: Call) {
         "      Kill connections authenticated by <username>.",
         "    * SKIPME (YES|NO)",
         "      Skip killing current connection (default: yes).",
+        "MIN-REPLICAS-ACK [<n>|DEFAULT]",
+        "    How many replicas must acknowledge a write of this connection before its reply.",
         "LIST [options ...]",
         "    Return information about client connections. Options:",
         "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",

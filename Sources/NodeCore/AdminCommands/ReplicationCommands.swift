@@ -147,6 +147,7 @@ private func replconf(_ call: Call) {
     switch answer {
     case .ok: call.reply.ok()
     case .silence:
+        node.pointee.acksChanged = true
         node.advanceWaiters()
         node.advanceFailover()
         node.advanceShutdown()

@@ -186,8 +186,18 @@ struct WriteChecker {
         return nil
     }
 
+    private func lastAck(by node: Int, before time: Microseconds) -> Microseconds {
+        var last: Microseconds = 0
+        for history in histories.joined() {
+            for ack in history.acks where ack.node == node && ack.stamp.time <= time {
+                last = max(last, ack.stamp.time)
+            }
+        }
+        return last
+    }
+
     private mutating func lose(_ ack: Ack, _ world: Simulation) -> String? {
-        let reason = world.faults.excuse(for: ack)
+        let reason = world.faults.excuse(for: ack) { lastAck(by: $0, before: $1) }
         guard let reason, !options.profile.losesNothing else {
             return "acknowledged write \(ack.value) is lost: node \(ack.node) acknowledged it at "
                 + "\(ack.stamp.time / 1000) ms in epoch \(ack.stamp.configEpoch), "

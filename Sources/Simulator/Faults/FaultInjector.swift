@@ -18,6 +18,8 @@ struct FaultRecord {
 
 struct FaultInjector {
     let options: SwarmOptions
+    /// Since when nothing is wrong, in runs with one fault at a time.
+    var wholeSince: Microseconds?
     /// No more faults: the liveness phase has begun.
     var isOver = false
     private(set) var log: [FaultRecord] = []
@@ -51,8 +53,13 @@ struct FaultInjector {
 
     /// Why this acknowledged write may be lost, or nil: the fault nearest to it of those that can
     /// keep data from a replica, or take it away later.
-    func excuse(for ack: WriteChecker.Ack) -> String? {
+    ///
+    /// `lastAck` tells of a node when it acknowledged a write last before a time.
+    func excuse(
+        for ack: WriteChecker.Ack, lastAck: (Int, Microseconds) -> Microseconds
+    ) -> String? {
         let time = ack.stamp.time
+        if options.profile == .powerCuts { return excuseByPowerCut(ack, lastAck: lastAck) }
         let grace: Microseconds = 10_000_000
         let isKeptInMemory = options.settings.savePoints.isEmpty
         var nearest: (distance: Microseconds, kind: FaultKind)?
@@ -66,4 +73,20 @@ struct FaultInjector {
         guard let nearest else { return nil }
         return ack.stamp.isReplicated ? "\(nearest.kind)" : "\(nearest.kind), no replica online"
     }
+
+    /// With an append-only file and no replica only a power cut may lose writes: with `always`
+    /// none, and with `everysec` those of the last two seconds in which any were acknowledged.
+    private func excuseByPowerCut(
+        _ ack: WriteChecker.Ack, lastAck: (Int, Microseconds) -> Microseconds
+    ) -> String? {
+        guard options.settings.appendSync == "everysec",
+            let cut = log.first(where: {
+                $0.kind == .powerCut && $0.hosts == [ack.node] && $0.start >= ack.stamp.time
+            })
+        else { return nil }
+        let age = lastAck(ack.node, cut.start) - ack.stamp.time
+        return age <= FaultInjector.everySecondBound ? "powerCut" : nil
+    }
+
+    static let everySecondBound: Microseconds = 2_150_000
 }

@@ -16,14 +16,31 @@ extension Simulation {
         guard phase == .safety else { return }
         if options.profile.losesNothing {
             // By the book: only while the cluster is whole.
-            let isWhole = Convergence.problem(of: self) == nil
-            guard isWhole, nodes.allSatisfy({ !$0.isStopping }) else {
+            guard isAtEase else {
+                faults.wholeSince = nil
                 return queue.add(.faults, at: time + 100_000)
             }
+            let since = faults.wholeSince ?? time
+            faults.wholeSince = since
+            // Replicas that were away have caught up by then.
+            if options.profile == .guarded, time - since < 2_000_000 {
+                return queue.add(.faults, at: time + 100_000)
+            }
+            faults.wholeSince = nil
         }
         let kind = options.kinds[prng.below(options.kinds.count)]
         strike(kind)
         scheduleFault()
+    }
+
+    /// The cluster is whole, and no fault is in force.
+    private var isAtEase: Bool {
+        guard nodes.allSatisfy({ !$0.isStopping }), Convergence.problem(of: self) == nil else {
+            return false
+        }
+        guard options.profile == .guarded else { return true }
+        return faults.active.isEmpty
+            && nodes.allSatisfy { $0.pausedUntil <= time && $0.crashCountdown == nil }
     }
 
     private func strike(_ kind: FaultKind) {
