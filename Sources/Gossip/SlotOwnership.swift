@@ -1,7 +1,8 @@
 // Who owns which slot, and how that changes: by claims that carry a higher config epoch, by
 // commands, by failover. The rule is the reference's, so that mixed clusters converge: a claim
 // wins when nobody owns the slot (or its owner stopped claiming it) or when the claim's epoch is
-// greater; a slot that is being imported changes hands by command only.
+// greater; a slot that is being imported changes hands by command only, or within the shard that it
+// comes from.
 import Base
 import HashSlots
 
@@ -74,6 +75,12 @@ extension ClusterState {
         ownership.owner(of: slot) == nil || ownership.notClaimed.contains(slot)
     }
 
+    /// The source of an import died and this is who took over its shard: the import goes on from
+    /// there. Else the importing node would wait for the dead one, and call the cluster down.
+    private func isHeir(_ node: NodeHandle, of source: NodeHandle) -> Bool {
+        node != source && nodes[node].shard == nodes[source].shard
+    }
+
     /// `node` claims `claims` under `epoch`: takes over what is newer than what is known, and
     /// follows when that concerns this node or its primary.
     mutating func updateSlots(claimedBy node: NodeHandle, epoch: UInt64, _ claims: SlotSet) {
@@ -86,7 +93,7 @@ extension ClusterState {
         wanted.subtract(confirmed)
         var taken = SlotSet()
         for slot in wanted.slots {
-            if ownership.importing.contains(slot) { continue }
+            if let source = ownership.importing[slot], !isHeir(node, of: source) { continue }
             if let owner = ownership.owner(of: slot), nodes[owner].configEpoch >= epoch,
                 !ownership.notClaimed.contains(slot)
             {
@@ -104,6 +111,9 @@ extension ClusterState {
         }
         if !taken.isEmpty {
             move(taken, to: node)
+            for slot in taken.slots where ownership.importing.contains(slot) {
+                ownership.importing[slot] = node
+            }
             todo.insert([.save, .sync, .updateState])
         }
         // What it owned and no longer claims stays bound to it: clients are better off with one

@@ -150,6 +150,7 @@ extension NodePointer {
             keys += Int64(keyspace.count(database: database))
         }
         pointee.persistence.loadedKeys = keys
+        keepHistoryAfterReplay()
         updateAlerts()
     }
 

@@ -123,6 +123,18 @@ extension NodePointer {
         pointee.history.createBacklog(capacity: Int64(settings.backlogSize))
     }
 
+    /// A primary whose data came from a log may have had replicas, and one of them may have been
+    /// promoted while it was down. What it takes until it is told so is kept in a backlog, to be
+    /// saved rather than discarded without a trace; `repl-backlog-ttl` frees it where nobody comes.
+    func keepHistoryAfterReplay() {
+        guard pointee.persistence.loadedKeys > 0, pointee.history.backlog == nil,
+            !isReplica, settings.replicaOf == nil
+        else { return }
+        pointee.history.createBacklog(capacity: Int64(settings.backlogSize))
+        executor.pointee.backlog.pointee.reset(to: pointee.history.offset)
+        executor.pointee.feedsBacklog = true
+    }
+
     // MARK: A primary's copy
 
     func beginReplicaLoad() {

@@ -81,6 +81,8 @@ struct InstanceRecord: Sendable {
     var primaryLinkIsUp = false
     var offset: UInt64 = 0
     var reconfigurationSentAt: Instant?
+    /// It was the primary until a replica of its was promoted, and was not seen following since.
+    var isFormerPrimary = false
 
     // Other sentinels.
     var lastHello: Instant

@@ -79,13 +79,26 @@ extension SentinelState {
         }
         // Somebody may have a newer configuration: time to hear of it before ours is forced on it.
         let wait = times.publishPeriod * 4
-        guard looksSane(primary), self[id].wasUp(for: wait, at: instant),
-            instant - self[id].roleReportedAt > wait
-        else { return }
+        let hasWaited =
+            self[id].wasUp(for: wait, at: instant) && instant - self[id].roleReportedAt > wait
+        guard looksSane(primary), hasWaited || hasReturned(id) else { return }
         if sendReplicaOf(id, self[primary].address) { event(.notice, "+convert-to-slave", id) }
     }
 
+    /// The primary that was replaced came back as one, and a majority of the sentinels has said
+    /// since that it knows nothing newer. What clients write to it would be discarded, so there is
+    /// no time to lose: nobody can have promoted it again without such a majority.
+    private func hasReturned(_ id: InstanceID) -> Bool {
+        guard self[id].isFormerPrimary, !self[id].isDown else { return false }
+        let others = self[primary: self[id].owner].sentinels
+        let heard = others.count {
+            self[$0].lastHello > self[id].roleReportedAt && self[$0].claim == nil
+        }
+        return heard + 1 > (others.count + 1) / 2
+    }
+
     private mutating func replicaFollows(_ id: InstanceID) {
+        self[id].isFormerPrimary = false
         let primary = self[id].owner
         let host = self[id].primaryHost ?? ""
         let address = self[primary].address

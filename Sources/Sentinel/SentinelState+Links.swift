@@ -223,7 +223,10 @@ extension SentinelState {
         if record.kind == .replica {
             let isTroubled = !primary.flags.isDisjoint(
                 with: [.objectivelyDown, .failoverInProgress])
-            if isTroubled || record.primaryLinkDownTime != .zero { period = Milliseconds(1000) }
+            let isAstray = record.reportedRole == .primary
+            if isTroubled || isAstray || record.primaryLinkDownTime != .zero {
+                period = Milliseconds(1000)
+            }
             let isAwaited: InstanceFlags = [
                 .promoted, .reconfigurationSent, .reconfigurationRuns,
             ]

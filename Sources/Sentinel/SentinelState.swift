@@ -341,6 +341,7 @@ public struct SentinelState: Sendable {
             guard let new = try? createReplica(of: id, replica.hostname, replica.port) else {
                 continue
             }
+            self[new].isFormerPrimary = replica.isSame(as: old)
             event(.notice, "+slave", new)
         }
         save()

@@ -276,6 +276,23 @@ import Testing
         #expect(!(cluster.hosts[0].state?.nodesText().contains("->-") ?? true))
     }
 
+    @Test func anImportOutlivesItsSource() {
+        let cluster = MiniCluster.formed(primaries: 3, replicas: 1, seed: 17)
+        let slot = Slot(hash: 0)
+        cluster.ok(1, .setSlotImporting(slot, from: cluster.id(0).description))
+        cluster.ok(0, .setSlotMigrating(slot, to: cluster.id(1).description))
+        cluster.kill(0)
+        // The node that imports learns of the new owner too, and goes on serving.
+        let healed = cluster.run(until: 5000) { $0.server(of: 0) == 3 && $0.isHealthy }
+        #expect(healed != nil)
+        let source = cluster.id(3)
+        let open = cluster.hosts[1].state?.nodesText() ?? ""
+        #expect(open.contains("[0-<-\(source)]"))
+        cluster.ok(1, .setSlotNode(slot, node: cluster.id(1).description, keysInSlot: 3))
+        let moved = cluster.run(until: 3000) { $0.isHealthy && $0.slots(1) == 5462 }
+        #expect(moved != nil)
+    }
+
     @Test func publishReachesEverybody() {
         let cluster = MiniCluster.formed(primaries: 3, replicas: 1, seed: 15)
         let text = Array("m".utf8)

@@ -131,6 +131,29 @@ class QuickFailoverTests(WireTest):
         self.assertEqual(replica.call("DBSIZE"), 50)
 
 
+@only_for_martlet
+class RestartedPrimaryTests(WireTest):
+    def test_what_a_replaced_primary_takes_after_its_restart_is_kept(self):
+        primary = self.server(appendonly="yes", appendfsync="always")
+        replica = self.server(replicaof="127.0.0.1 %d" % primary.port)
+        primary.call("SET", "before", "1")
+        wait_until(lambda: replica.call("GET", "before") == b"1", "replicated")
+        primary.kill()
+        replica.call("REPLICAOF", "NO", "ONE")
+        # It comes back as what its configuration says, and takes writes until it is told better.
+        primary.start()
+        primary.call("SET", "doomed", "value")
+        primary.call("REPLICAOF", "127.0.0.1", str(replica.port))
+        pattern = os.path.join(primary.folder, "lost-writes-*.aof")
+        wait_until(lambda: glob.glob(pattern), "a file with the lost writes", 15)
+        with open(glob.glob(pattern)[0], "rb") as file:
+            self.assertIn(b"$6\r\ndoomed\r\n$5\r\nvalue\r\n", file.read())
+        wait_until(
+            lambda: primary.info("replication")["master_link_status"] == "up", "it follows"
+        )
+        self.assertEqual(primary.call("MGET", "before", "doomed"), [b"1", None])
+
+
 class MinorityTests(WireTest):
     """Also sound against redis-server."""
 
