@@ -206,9 +206,6 @@ extension ConfigTable {
     static func addUnsupported(_ table: inout ConfigEntries) {
         let noTLS = "this version does not speak TLS"
         only(
-            &table, "oom-score-adj", "no", ["no", "yes", "relative", "absolute"], [],
-            "the process's OOM score is left as it is")
-        only(
             &table, "syslog-enabled", "no", ["no", "yes"], [.immutable],
             "set logfile, or let the supervisor log")
         only(&table, "aclfile", "", nil, [.immutable], "this version has one user, default")

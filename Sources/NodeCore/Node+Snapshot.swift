@@ -50,6 +50,9 @@ struct SnapshotJob: ~Copyable {
     var visited = 0
     var database = -1
     var pieces = SnapshotPieces()
+    /// Keys written since the walk began.
+    var keys: Int64 = 0
+    var began = Instant.start
     /// Sessions that take part, until all bytes are theirs.
     var sessions: [UInt64] = []
     /// Sessions whose last bytes wait in their output.

@@ -76,6 +76,10 @@ package struct EventLoop: ~Copyable {
     var sentinel: SentinelDriverPointer?
 
     var slowLogUntil = Instant.start
+    var oomScore = OOMScore()
+    /// The process's title, where it can be shown.
+    var title: ProcessTitle?
+
     var sweepPosition = 0
     var lastSweep = Instant.start
 
