@@ -2,6 +2,7 @@
 // arguments and, behind them, the environment, which moves elsewhere first. Made once, before any
 // thread.
 import Base
+import CLinux
 import Engine
 import Glibc
 
@@ -13,8 +14,8 @@ struct ProcessTitle {
 
     /// Nil when the arguments do not lie in one piece.
     init?(program: String) {
-        let count = Int(CommandLine.argc)
-        let arguments = CommandLine.unsafeArgv
+        let count = Int(Swift.CommandLine.argc)
+        let arguments = Swift.CommandLine.unsafeArgv
         guard count > 0, let first = arguments[0] else { return nil }
         var end = first
         for index in 0..<count {
@@ -23,7 +24,7 @@ struct ProcessTitle {
         }
         var kept: [(name: String, value: String)] = []
         var index = 0
-        while let entry = environ[index] {
+        while let entry = clinux_environment()?[index] {
             if entry == end { end = entry + strlen(entry) + 1 }
             let text = String(cString: entry)
             if let mark = text.firstIndex(of: "=") {
