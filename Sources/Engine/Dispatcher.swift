@@ -375,7 +375,9 @@ extension ExecutorPointer {
             noteLargeReply(session, bytes.count - start)
         }
         queueWrite(session)
-        if _slowPath(bytes.count > session.pointee.outputHardLimit) { closeOverLimit(session) }
+        if _slowPath(output.pointee.count > session.pointee.outputHardLimit) {
+            closeOverLimit(session)
+        }
     }
 
     @inline(never)
