@@ -52,7 +52,7 @@ class EvictionTests(WireTest):
         self.assert_evicted(server, unfinished, "unfinished")
 
     def test_queued_watched_subscribed_tracked(self):
-        server = self.server(maxmemory_clients="200000")
+        server = self.server(maxmemory_clients="60000")
         cases = {
             "multi": lambda number: ("SET", "k", "v" * 10_000),
             "watch": lambda number: ("WATCH", "key:%d" % number),
