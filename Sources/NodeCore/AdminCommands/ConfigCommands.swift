@@ -166,6 +166,7 @@ private func configResetStatistics(_ call: Call) {
     call.keyspace.resetLazyFreed()
     call.keyspace.resetDefragCounts()
     node.pointee.defrag.total = Milliseconds(0)
+    call.executor.resetSlotStats()
     node.pointee.persistence.savesStarted = 0
     node.pointee.admin.samples = Samples()
     node.pointee.admin.synchronisations = SynchronisationCounts(node.pointee.primary)
