@@ -69,7 +69,7 @@ let package = Package(
             name: "Simulator",
             dependencies: [
                 "Base", "HashSlots", "RESP", "Storage", "Gossip", "Replication", "Engine",
-                "NodeCore",
+                "NodeCore", "Sentinel",
             ],
             swiftSettings: strict),
         .executableTarget(name: "ClusterNode", dependencies: ["Server"], swiftSettings: strict),

@@ -55,7 +55,8 @@ extension BusMessage {
         out.id(header.primary ?? .null)
         out.text(header.ip, BusLayout.ipSize)
         out.u16(UInt16(truncatingIfNeeded: counts.extensions))
-        out.zeros(30)
+        out.u64(header.voterVersion)
+        out.zeros(22)
         out.u16(UInt16(truncatingIfNeeded: header.secondPort))
         out.u16(UInt16(truncatingIfNeeded: header.busPort))
         out.u16(header.flags.rawValue)
@@ -254,7 +255,8 @@ extension BusMessage {
         header.primary = reader.id()
         header.ip = reader.text(BusLayout.ipSize)
         let extensionCount = Int(reader.u16())
-        reader.skip(30)
+        let voterVersion = reader.u64()
+        reader.skip(22)
         header.secondPort = Int(reader.u16())
         header.busPort = Int(reader.u16())
         header.flags = NodeFlags(rawValue: reader.u16())
@@ -263,6 +265,10 @@ extension BusMessage {
         let second = UInt32(reader.u8())
         header.messageFlags = MessageFlags(
             rawValue: first | (second &<< 8) | (UInt32(reader.u8()) &<< 16))
+        if header.messageFlags.contains(.knowsVoters) {
+            guard voterVersion / 2 <= BusLayout.largestEpoch else { throw .init(.epoch) }
+            header.voterVersion = voterVersion
+        }
         let body = try body(&reader, header, gossipCount, extensionCount)
         if reader.overran { throw .init(.truncated) }
         if reader.remaining != 0 { throw .init(.lengthMismatch) }

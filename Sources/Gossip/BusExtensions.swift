@@ -5,6 +5,9 @@
 import Base
 
 extension BusWriter {
+    /// Far from the numbers that the reference gives out.
+    static let votersType: UInt16 = 0x8001
+
     mutating func pingExtension(_ item: PingExtension) {
         switch item {
         case .hostname(let name): textExtension(0, name)
@@ -16,6 +19,10 @@ extension BusWriter {
         case .shard(let id):
             extensionHead(3, bodySize: 40)
             self.id(id)
+        case .voters(let set):
+            extensionHead(Self.votersType, bodySize: 8 + NodeID.length * set.members.count)
+            u64(set.version)
+            for id in set.members { self.id(id) }
         case .unknown(let type): extensionHead(type, bodySize: 0)
         }
     }
@@ -61,7 +68,23 @@ extension BusReader {
             guard let id = id(), remaining >= 8 else { return nil }
             return .forgotten(id, seconds: u64())
         case 3: return id().map { .shard($0) }
+        case BusWriter.votersType: return voterSet().map { .voters($0) }
         default: return nil
         }
+    }
+
+    private mutating func voterSet() -> VoterSet? {
+        guard remaining >= 8 else { return nil }
+        let version = u64()
+        let count = remaining / NodeID.length
+        guard remaining % NodeID.length == 0, count <= VoterSet.largest,
+            version / 2 <= BusLayout.largestEpoch
+        else { return nil }
+        var members: [NodeID] = []
+        for _ in 0..<count {
+            guard let id = id(), !members.contains(id) else { return nil }
+            members.append(id)
+        }
+        return VoterSet(version: version, members: members)
     }
 }

@@ -57,6 +57,10 @@ package struct MessageFlags: OptionSet, Sendable, Equatable {
     /// Ours, second byte: the answer, in a PONG: the primary has failed, and the sender holds
     /// nothing that the asker lacks, as the two offsets show.
     package static let consents = MessageFlags(rawValue: 1 << 11)
+    /// Ours, second byte: a primary asks for the right to change the voters.
+    package static let voterChange = MessageFlags(rawValue: 1 << 12)
+    /// Ours, third byte: the sender knows of voters, and its header has a voter version.
+    package static let knowsVoters = MessageFlags(rawValue: 1 << 22)
     /// Ours, third byte: the sender understands the flags above and every ping extension.
     package static let extended = MessageFlags(rawValue: 1 << 23)
 }
@@ -74,6 +78,8 @@ package struct BusHeader: Sendable, Equatable {
     /// A replica sends its primary's.
     package var slots = SlotSet()
     package var primary: NodeID?
+    /// Ours, in bytes that the reference leaves zero: the version of the sender's voter set.
+    package var voterVersion: UInt64 = 0
     /// Empty: take the address that the packet came from.
     package var ip = ""
     package var flags: NodeFlags = []
@@ -106,6 +112,8 @@ package enum PingExtension: Sendable, Equatable {
     case humanName(String)
     case forgotten(NodeID, seconds: UInt64)
     case shard(NodeID)
+    /// Ours: the set of voters. Sent only to nodes that know of them.
+    case voters(VoterSet)
     case unknown(type: UInt16)
 }
 

@@ -12,6 +12,7 @@ public enum VoteDenial: Sendable, Equatable {
     case primaryIsUp
     case votedRecently(wait: Milliseconds)
     case newerOwner(slot: Slot, epoch: UInt64, request: UInt64)
+    case olderVoters
     /// This node is not a primary with slots. Not logged: everybody gets the request.
     case notEntitled
 
@@ -27,6 +28,7 @@ public enum VoteDenial: Sendable, Equatable {
             "can't vote about this master before \(wait.count) milliseconds"
         case .newerOwner(let slot, let epoch, let request):
             "slot \(slot) epoch (\(epoch)) > reqEpoch (\(request))"
+        case .olderVoters: "it goes by an older set of voters"
         case .notEntitled: "this node has no vote"
         }
     }
@@ -135,6 +137,9 @@ public struct ClusterEvent: Sendable, Equatable {
         case emptyWaiting(String)
         case emptyOver(String)
         case replacingEmptyPrimary(NodeID)
+        case votersChanged(count: Int, version: UInt64)
+        case voterChangeStarted(NodeID, isRemoval: Bool, epoch: UInt64)
+        case votersReset
         case unknownExtension(Int)
         case keysInUnassignedSlot(Slot)
         case keysInForeignSlot(Slot)
@@ -239,6 +244,12 @@ extension ClusterEvent {
         case .migrating(let id): "Migrating to orphaned master \(id)"
         case .voteGranted(let id, let epoch): "Failover auth granted to \(id) for epoch \(epoch)"
         case .voteDenied(let id, let why): "Failover auth denied to \(id): \(why.text)"
+        case .votersChanged(let count, let version):
+            "Sentinels with a vote: \(count) (version \(version) of the set)"
+        case .voterChangeStarted(let id, let isRemoval, let epoch):
+            "Asking for the right to \(isRemoval ? "remove" : "add") voter \(id) in epoch "
+                + "\(epoch)"
+        case .votersReset: "Voters reset (user request): primaries alone decide from now on."
         default: nil
         }
     }

@@ -1,5 +1,5 @@
 // Whether this node may serve: all slots covered (if asked for), and a majority of the primaries
-// in sight.
+// (and of the voters, if there are any: VoterSet.swift) in sight.
 //
 // "In sight" is a lease for a primary that owns slots (ours; the reference looks at its failure
 // flags, and can go on writing for up to half a node timeout after it was replaced). Another
@@ -31,18 +31,7 @@ struct ClusterHealth: Sendable {
 extension ClusterState {
     private static let writableDelay = Milliseconds(2000)
 
-    private var leaseDuration: Milliseconds { config.nodeTimeout - config.nodeTimeout / 20 }
-
-    /// Until when enough other primaries cannot have given this one up. nil: no need for any.
-    func computeLease() -> Instant? {
-        let others = nodes.handles.filter { $0 != NodeTable.myself && nodes[$0].isVoting }
-        let needed = quorum - 1
-        guard needed > 0 else { return nil }
-        guard others.count >= needed else { return .start }
-        let confirmed = others.map { nodes[$0].confirmedSend ?? .start }.sorted(by: >)
-        let last = confirmed[needed - 1]
-        return last == .start ? .start : last + leaseDuration
-    }
+    var leaseDuration: Milliseconds { config.nodeTimeout - config.nodeTimeout / 20 }
 
     /// When this primary must stop serving unless it hears more. A driver whose clock jumped past
     /// it (the process was stopped) must tick before it serves a client.
@@ -94,11 +83,7 @@ extension ClusterState {
     }
 
     private var isMinority: Bool {
-        var reachable = 0
-        for node in nodes.handles where nodes[node].isVoting && nodes[node].isReachable {
-            reachable += 1
-        }
-        if reachable < quorum { return true }
+        if !seesMajority { return true }
         guard me.isVoting, let lease = computeLease() else { return false }
         return lease <= now.instant
     }

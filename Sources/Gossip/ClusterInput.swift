@@ -80,6 +80,10 @@ public enum ClusterCommand: Sendable, Equatable {
     case bumpEpoch
     case setConfigEpoch(Int64)
     case saveConfig
+    /// A sentinel calls.
+    case voterPulse(VoterPulse)
+    case forgetVoter(String)
+    case resetVoters
 }
 
 /// A range of slots as typed; the machine checks that `start` is not above `end`.

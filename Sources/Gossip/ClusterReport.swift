@@ -125,6 +125,7 @@ extension ClusterState {
             "cluster_current_epoch:\(currentEpoch)",
             "cluster_my_epoch:\(nodes[source].configEpoch)",
         ]
+        lines += voterLines
         appendCounters(stats.sent, "sent", to: &lines)
         appendCounters(stats.received, "received", to: &lines)
         lines.append("total_cluster_links_buffer_limit_exceeded:\(stats.linksOverLimit)")

@@ -22,6 +22,9 @@ extension ClusterState {
             let word = bumpEpoch() ? "BUMPED" : "STILL"
             return .status("\(word) \(me.configEpoch)")
         case .setConfigEpoch(let epoch): return setConfigEpoch(epoch)
+        case .voterPulse(let pulse): return take(pulse)
+        case .forgetVoter(let name): return forgetVoter(name)
+        case .resetVoters: return resetVoters()
         case .saveConfig:
             todo.insert([.save, .sync])
             return .ok
@@ -231,6 +234,10 @@ extension ClusterState {
         move(SlotSet.all, to: nil)
         for node in nodes.handles where node != NodeTable.myself { forget(node) }
         blacklist.removeAll()
+        voters = VoterSet()
+        voterPromise = 0
+        voterChange = VoterChange()
+        voterRecords.removeAll()
         if hard {
             currentEpoch = 0
             lastVoteEpoch = 0

@@ -246,7 +246,8 @@ extension ClusterState {
         header.ip = config.announceIP
         header.flags = me.flags
         header.state = isUp ? 0 : 1
-        header.messageFlags = .extended
+        header.messageFlags = [.extended, .knowsVoters]
+        header.voterVersion = voters.version
         if me.isPrimary, manual.end != nil { header.messageFlags.insert(.paused) }
         if emptyStart.isWaiting { header.messageFlags.insert(.dataLost) }
         return header

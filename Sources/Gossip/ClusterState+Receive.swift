@@ -95,12 +95,21 @@ extension ClusterState {
         nodes[sender].offsetTime = now.instant
         nodes[sender].isExtended = header.messageFlags.contains(.extended)
         if nodes[sender].isExtended { nodes[sender].speaksExtensions = true }
+        noteVoterVersion(of: sender, header)
         noteManualOffset(from: sender, header)
         noteLostData(of: sender, header)
         // A brother's offset may settle who goes first.
         if election.isWaiting, nodes[sender].primary != nil, nodes[sender].primary == me.primary {
             todo.insert(.failover)
         }
+    }
+
+    private mutating func noteVoterVersion(of sender: NodeHandle, _ header: BusHeader) {
+        let knowsVoters = header.messageFlags.contains(.knowsVoters)
+        let isNews = header.voterVersion != nodes[sender].voterVersion
+        nodes[sender].knowsVoters = knowsVoters
+        nodes[sender].voterVersion = header.voterVersion
+        if isNews, voterChange.phase != .idle { advanceVoterChange() }
     }
 
     // MARK: PING, PONG, MEET

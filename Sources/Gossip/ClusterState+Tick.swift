@@ -26,6 +26,7 @@ extension ClusterState {
         checkLease()
         checkManualFailoverTimeout()
         advanceEmptyStart()
+        advanceVoterChange()
         if me.isReplica {
             advanceManualFailover()
             advanceElection()
@@ -42,7 +43,8 @@ extension ClusterState {
         watchNodes()
         if me.isReplica, health.replicationTarget == nil { replicateFromPrimary() }
         if me.isReplica { considerMigration() }
-        if !isUp { todo.insert(.updateState) }
+        if !isUp || voters.version > 0 { todo.insert(.updateState) }
+        if !voterRecords.isEmpty { expireVoters() }
     }
 
     private mutating func reconnectAll() {

@@ -34,6 +34,15 @@ public struct ClusterState: Sendable {
     var manual = ManualFailover()
     var emptyStart = EmptyStart()
 
+    // Voters of last resort.
+    var voters = VoterSet()
+    /// The latest epoch in which this node voted for somebody's right to change the set.
+    var voterPromise: UInt64 = 0
+    var voterChange = VoterChange()
+    var voterRecords = SortedTable<NodeID, VoterRecord>()
+    /// What stamps of this process begin with; drawn when the first voter calls.
+    var pulseNonce = ""
+
     // Health.
     public internal(set) var isUp = false
     /// How many primaries own slots.

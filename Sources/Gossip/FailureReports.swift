@@ -9,8 +9,9 @@ import HashSlots
 
 extension ClusterState {
     /// The number of votes that decide.
-    var quorum: Int { votingCount / 2 + 1 }
+    var quorum: Int { electorate / 2 + 1 }
 
+    /// Primaries that own slots.
     var votingCount: Int {
         nodes.handles.reduce(0) { $0 + (nodes[$1].isVoting ? 1 : 0) }
     }
@@ -56,6 +57,7 @@ extension ClusterState {
         var voices = me.isVoting ? 1 : 0
         for (reporter, time) in nodes[node].reports where isValid(time) {
             if let handle = nodes.find(reporter), nodes[handle].isVoting { voices += 1 }
+            if voters.contains(reporter) { voices += 1 }
         }
         guard voices >= quorum else { return }
         log(.notice, .markedFailed(nodes[node].id))

@@ -95,6 +95,7 @@ extension ClusterState {
             out.append(.forgotten(id, seconds: UInt64(seconds)))
         }
         out.append(.shard(me.shard))
+        if voters.version > 0, nodes[receiver].knowsVoters { out.append(.voters(voters)) }
         return out
     }
 
@@ -201,6 +202,7 @@ extension ClusterState {
             case .humanName(let name): humanName = name
             case .shard(let id): shard = id
             case .forgotten(let id, let seconds): forgetOnRequest(id, seconds: seconds)
+            case .voters(let set): adopt(set, from: sender)
             case .unknown(let type): log(.debug, .unknownExtension(Int(type)))
             }
             if case .hostname = item { continue }

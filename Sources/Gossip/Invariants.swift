@@ -8,6 +8,8 @@ extension ClusterState {
         checkSlots()
         checkLinks()
         invariant(lastVoteEpoch <= currentEpoch, "no vote in an epoch that has not begun")
+        invariant(voterPromise <= currentEpoch, "no promise in an epoch that has not begun")
+        invariant(voters.members == voters.members.sorted(), "voters are in order")
         invariant(currentEpoch == maxEpoch, "the current epoch is the greatest known")
         invariant(syncedVersion <= version, "only what was saved can be durable")
         invariant(barrierVersion <= version, "only what was saved can be waited for")

@@ -146,7 +146,9 @@ extension ClusterState {
             nodes[node].isVoting && nodes[node].isReachable
                 && (node == NodeTable.myself || openLink(of: node) != nil)
         }
-        if votes < quorum { return endHandover(failed: "too few primaries are left to vote") }
+        if votes + reachableVoters < quorum {
+            return endHandover(failed: "too few primaries are left to vote")
+        }
         if openLink(of: replica) != nil, nodes[replica].isReachable { return }
         guard let next = bestReplica else { return endHandover(failed: "its replica is gone") }
         pause(for: next)

@@ -54,6 +54,9 @@ struct NodeRecord: Sendable {
     var speaksExtensions = false
     /// It set our mark in the header: it knows hand-over and lost-data flags.
     var isExtended = false
+    /// It knows of voters, and this is the version of the set that it holds.
+    var knowsVoters = false
+    var voterVersion: UInt64 = 0
     var lastGossip: UInt64 = 0
     /// Anything heard from it since this process started.
     var wasHeard = false

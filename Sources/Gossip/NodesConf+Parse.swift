@@ -40,24 +40,28 @@ extension NodesConf {
         guard words.count % 2 == 1 else {
             throw NodesConfError(line: line, reason: "a variable has no value")
         }
-        var seen = (current: false, vote: false)
+        var found: [String: String] = [:]
         for index in stride(from: 1, to: words.count, by: 2) {
-            let name = words[index].lowercased()
-            guard name == "currentepoch" || name == "lastvoteepoch" else { continue }
-            guard let value = UInt64(words[index + 1]), value <= BusLayout.largestEpoch else {
-                throw NodesConfError(line: line, reason: "\(words[index]) is no epoch")
-            }
-            if name == "currentepoch" {
-                currentEpoch = value
-                seen.current = true
-            } else {
-                lastVoteEpoch = value
-                seen.vote = true
-            }
+            found[words[index].lowercased()] = words[index + 1]
         }
-        guard seen.current, seen.vote else {
+        func epoch(_ name: String) throws(NodesConfError) -> UInt64? {
+            guard let text = found[name.lowercased()] else { return nil }
+            guard let value = UInt64(text), value <= BusLayout.largestEpoch else {
+                throw NodesConfError(line: line, reason: "\(name) is no epoch")
+            }
+            return value
+        }
+        guard let current = try epoch("currentEpoch"), let vote = try epoch("lastVoteEpoch") else {
             throw NodesConfError(line: line, reason: "the variables are not complete")
         }
+        currentEpoch = current
+        lastVoteEpoch = vote
+        voterPromise = try epoch("voterPromise") ?? 0
+        guard let text = found["voterversion"] else { return }
+        guard let version = UInt64(text), let members = found["voters"],
+            let set = VoterSet(version: version, text: members)
+        else { throw NodesConfError(line: line, reason: "the voters are not complete") }
+        voters = set
     }
 
     private mutating func parseNode(_ words: Words, _ line: Int) throws(NodesConfError) {

@@ -46,6 +46,9 @@ public struct NodesConf: Sendable, Equatable {
     var entries: [Entry] = []
     public var currentEpoch: UInt64 = 0
     public var lastVoteEpoch: UInt64 = 0
+    /// Variables that the reference passes over; written in a cluster with voters only.
+    public var voters = VoterSet()
+    public var voterPromise: UInt64 = 0
     private var writesAuxiliaryFields = true
 
     init() {}
@@ -59,6 +62,8 @@ extension NodesConf {
         writesAuxiliaryFields = state.config.writesAuxiliaryFields
         currentEpoch = state.currentEpoch
         lastVoteEpoch = state.lastVoteEpoch
+        voters = state.voters
+        voterPromise = state.voterPromise
         for handle in state.nodes.handles where !state.nodes[handle].isHandshake {
             entries.append(state.entry(of: handle))
         }
@@ -70,7 +75,12 @@ extension NodesConf {
             out.append(contentsOf: entry.line(withAuxiliaryFields: writesAuxiliaryFields).utf8)
             out.append(UInt8(ascii: "\n"))
         }
-        let vars = "vars currentEpoch \(currentEpoch) lastVoteEpoch \(lastVoteEpoch)\n"
+        var vars = "vars currentEpoch \(currentEpoch) lastVoteEpoch \(lastVoteEpoch)"
+        if voters.version > 0 || voterPromise > 0 {
+            vars += " voterPromise \(voterPromise) voterVersion \(voters.version)"
+            vars += " voters \(voters.memberText)"
+        }
+        vars += "\n"
         out.append(contentsOf: vars.utf8)
         return out
     }
@@ -162,8 +172,10 @@ extension ClusterState {
         for record in table where record.id != mine.id { _ = nodes.insert(record) }
         currentEpoch = conf.currentEpoch
         lastVoteEpoch = conf.lastVoteEpoch
+        voters = conf.voters
+        voterPromise = conf.voterPromise
         for entry in conf.entries { connect(entry) }
-        currentEpoch = max(maxEpoch, lastVoteEpoch)
+        currentEpoch = max(max(maxEpoch, lastVoteEpoch), max(voterPromise, voters.epoch))
         todo = [.updateState, .routing]
         applyConfig()
         log(.notice, .configurationLoaded(mine.id))

@@ -9,6 +9,9 @@ import HashSlots
 
 extension ClusterState {
     mutating func considerVote(for candidate: NodeHandle, _ header: BusHeader) {
+        if header.messageFlags.contains(.voterChange) {
+            return considerRight(for: candidate, header)
+        }
         noteRival(candidate, header)
         if let denial = denial(for: candidate, header) {
             if denial != .notEntitled {
@@ -26,6 +29,28 @@ extension ClusterState {
         log(.notice, .voteGranted(to: nodes[candidate].id, epoch: currentEpoch))
     }
 
+    /// A primary asks for the right to change the voters.
+    private mutating func considerRight(for sender: NodeHandle, _ header: BusHeader) {
+        guard me.isVoting else { return }
+        if let denial = rightDenial(for: sender, header) {
+            return log(.verbose, .voteDenied(to: nodes[sender].id, denial))
+        }
+        invariant(lastVoteEpoch < currentEpoch, "one vote per epoch")
+        lastVoteEpoch = currentEpoch
+        voterPromise = currentEpoch
+        todo.insert([.save, .sync, .barrier])
+        send(.authAck, .empty, to: sender)
+    }
+
+    private func rightDenial(for sender: NodeHandle, _ header: BusHeader) -> VoteDenial? {
+        if header.currentEpoch < currentEpoch {
+            return .staleEpoch(request: header.currentEpoch, current: currentEpoch)
+        }
+        if lastVoteEpoch >= currentEpoch { return .alreadyVoted(epoch: currentEpoch) }
+        if header.voterVersion < voters.version { return .olderVoters }
+        return nodes[sender].isVoting ? nil : .notEntitled
+    }
+
     private func denial(for candidate: NodeHandle, _ header: BusHeader) -> VoteDenial? {
         // A primary without its data votes: its promises are in nodes.conf, and when several
         // primaries lost theirs at once, their replicas need these votes.
@@ -34,6 +59,7 @@ extension ClusterState {
             return .staleEpoch(request: header.currentEpoch, current: currentEpoch)
         }
         if lastVoteEpoch >= currentEpoch { return .alreadyVoted(epoch: currentEpoch) }
+        if header.voterVersion < voters.version { return .olderVoters }
         if nodes[candidate].isPrimary { return .isPrimary }
         guard let primary = nodes[candidate].primary else { return .unknownPrimary }
         let isForced = header.messageFlags.contains(.forceAck)

@@ -10,9 +10,11 @@ extension SentinelState {
             addSeed(name)
             for key in clusters[name]?.peers.keys ?? [] {
                 let peer = PeerKey(cluster: name, peer: key)
+                renewSilentPeer(peer)
                 connectPeerIfDue(peer)
                 askViewIfDue(peer)
             }
+            tickVoter(name)
         }
     }
 
@@ -46,27 +48,60 @@ extension SentinelState {
     private mutating func connectPeerIfDue(_ key: PeerKey) {
         guard let peer = self[peer: key], peer.connection == nil, instant >= peer.nextAttempt
         else { return }
+        let isProbe = peer.refusals > 0 && peer.brokenAt != nil && busPort(of: key) > 0
+        let now = instant
         let connection = ConnectionID(raw: nextConnection)
         nextConnection += 1
         peerConnections[connection] = key
         output.connect.append(
             SentinelConnect(
-                connection: connection, host: peer.address.ip, port: peer.address.port))
+                connection: connection, host: peer.address.ip,
+                port: isProbe ? busPort(of: key) : peer.address.port))
         update(key) { peer in
             peer.connection = connection
+            peer.connectedAt = now
             peer.isOpen = false
-            peer.nodeID = nil
+            peer.isProbingBus = isProbe
+            if peer.brokenAt == nil { peer.nodeID = nil }
+            peer.vote = nil
+            peer.pulseSent = nil
             peer.stream = ReplyStream()
             peer.awaited = []
             peer.viewAsked = nil
         }
     }
 
-    mutating func peerOpened(_ key: PeerKey) {
+    /// A connection that brings no answers for a node timeout is made anew: after a partition its
+    /// packets may wait for a minute, and a new one finds the way at once.
+    private mutating func renewSilentPeer(_ key: PeerKey) {
+        guard let peer = self[peer: key], peer.connection != nil else { return }
+        let limit = max(clusters[key.cluster]?.nodeTimeout ?? .zero, Milliseconds(1000))
+        let waitsSince = peer.isOpen
+            ? (peer.awaited.contains(.pulse) ? peer.pulseSent : nil) : peer.connectedAt
+        guard let waitsSince, instant - waitsSince > limit else { return }
+        closePeer(key)
+    }
+
+    private func busPort(of key: PeerKey) -> Int {
+        guard let cluster = clusters[key.cluster], let id = cluster.peers[key.peer]?.nodeID else {
+            return 0
+        }
+        return cluster.topology.nodes[id]?.busPort ?? 0
+    }
+
+    mutating func peerOpened(_ key: PeerKey, _ localAddress: String) {
+        let isProbe = self[peer: key]?.isProbingBus ?? false
         update(key) { peer in
+            peer.brokenAt = nil
+            peer.refusals = 0
+            peer.nodeID = nil
+            guard !isProbe else { return }
             peer.isOpen = true
             peer.attempts = 0
+            peer.localAddress = localAddress
         }
+        // Somebody listens at the bus's port, so the process lives.
+        if isProbe { return closePeer(key) }
         guard let template = clusters[key.cluster]?.template else { return }
         if let password = template.authPassword {
             tell(key, .discard, ["AUTH"] + (template.authUser.map { [$0] } ?? []) + [password])
@@ -76,10 +111,13 @@ extension SentinelState {
         askViewIfDue(key)
     }
 
-    mutating func peerClosed(_ connection: ConnectionID, _ key: PeerKey) {
+    mutating func peerClosed(
+        _ connection: ConnectionID, _ key: PeerKey, _ end: ConnectionEnd = .lost
+    ) {
         peerConnections[connection] = nil
         guard self[peer: key]?.connection == connection else { return }
         let now = instant
+        let wasOpen = self[peer: key]?.isOpen ?? false
         update(key) { peer in
             peer.connection = nil
             peer.isOpen = false
@@ -87,8 +125,38 @@ extension SentinelState {
             // Quick at first, then once a second: a node that is gone for good costs little.
             let pace = Self.reconnectPeriod * Int64(min(10, 1 + peer.attempts / 10))
             peer.nextAttempt = now + pace
+            if wasOpen, end == .broken, peer.nodeID != nil {
+                peer.brokenAt = now
+                peer.refusals = 0
+                peer.nextAttempt = now
+            } else if let broken = peer.brokenAt {
+                let isFresh = end == .refused && now - broken <= Self.evidenceValidity
+                peer.refusals = isFresh ? peer.refusals + 1 : 0
+                if !isFresh { peer.brokenAt = nil }
+                if isFresh, peer.refusals < 2 { peer.nextAttempt = now + Self.probeSpacing }
+            }
         }
-        followCluster(key.cluster)
+        if let peer = self[peer: key], peer.refusals >= 2, peer.brokenAt != nil {
+            establishDeath(of: key)
+        }
+        if wasOpen { followCluster(key.cluster) }
+        connectPeerIfDue(key)
+    }
+
+    private static var evidenceValidity: Milliseconds { Milliseconds(2000) }
+    private static var probeSpacing: Milliseconds { Milliseconds(25) }
+
+    /// The process of a node is gone.
+    private mutating func establishDeath(of key: PeerKey) {
+        guard let id = self[peer: key]?.nodeID else { return }
+        update(key) { peer in
+            peer.brokenAt = nil
+            peer.refusals = 0
+        }
+        clusters.update(key.cluster) { cluster in
+            _ = cluster.watches.update(id) { $0.isDead = true }
+        }
+        tickVoter(key.cluster)
     }
 
     /// Ends a connection from this side.
@@ -152,6 +220,7 @@ extension SentinelState {
         case .nodes:
             guard let text = reply.text, let view = ClusterView(text) else { return }
             takeView(view, key)
+        case .pulse: takePulseReply(reply, key)
         }
     }
 
@@ -160,7 +229,7 @@ extension SentinelState {
         if peer.view == view { return }
         update(key) { peer in
             peer.view = view
-            peer.nodeID = view.myself?.id
+            peer.nodeID = view.myself?.id ?? peer.nodeID
         }
         followCluster(key.cluster)
     }

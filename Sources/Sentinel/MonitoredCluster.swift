@@ -15,12 +15,35 @@ struct MonitoredCluster: Sendable {
     var topology = ClusterTopology()
     /// The shards as they are monitored, by first slot.
     var shards = SortedTable<Int, InstanceID>()
-    var lastView: Instant?
+
+    // As a voter.
+    var voting = VotingState()
+    /// What of it is on disk.
+    var durable = VotingState()
+    /// The version of the file that has `voting`.
+    var votingVersion: UInt64 = 0
+    var watches = SortedTable<String, NodeWatch>()
+    /// As the nodes say; the longest counts.
+    var timeouts = SortedTable<String, Milliseconds>()
+    var nodeTimeout: Milliseconds?
+    var suspects: [String] = []
+    /// First slots of shards that have no node left.
+    var lostShards: [Int] = []
+    var lastTick = Instant.start
+    var lastDenial: String?
+    /// SENTINEL REMOVE was given: out of the set of voters first.
+    var isLeaving = false
 
     init(name: String, seed: SentinelAddress, template: MonitoredPrimary) {
         self.name = name
         self.seed = seed
         self.template = template
+    }
+
+    /// How long a candidate can count votes at most.
+    static func attemptLimit(_ nodeTimeout: Milliseconds?) -> Milliseconds {
+        let timeout = nodeTimeout ?? Milliseconds(15000)
+        return max(timeout * 2, Milliseconds(2000)) + timeout / 10
     }
 
     func shardName(_ firstSlot: Int) -> String { "\(name)/shard-\(firstSlot)" }
@@ -33,6 +56,8 @@ struct ClusterPeer: Sendable {
     /// The node at that address, as it said on this connection.
     var nodeID: String?
     var connection: ConnectionID?
+    /// When it was begun.
+    var connectedAt: Instant?
     var isOpen = false
     var stream = ReplyStream()
     var awaited: [ClusterPurpose] = []
@@ -40,6 +65,21 @@ struct ClusterPeer: Sendable {
     var attempts = 0
     var view: ClusterView?
     var viewAsked: Instant?
+    var localAddress = ""
+
+    // Pulses.
+    var pulseSent: Instant?
+    /// Role, primary and config epoch as of the last answer.
+    var role = ""
+    /// The epoch in which it has this voter's vote.
+    var vote: UInt64?
+
+    // Evidence of a dead process, as in the cluster itself: a connection that stood is ended by
+    // the other side's kernel, and then two in a row are refused, one of them at the bus's port.
+    var brokenAt: Instant?
+    var refusals = 0
+    var isProbingBus = false
+    var busPort = 0
 
     init(address: SentinelAddress, now: Instant) {
         self.address = address
@@ -54,6 +94,7 @@ enum ClusterPurpose: Sendable, Equatable {
     case discard
     case identity
     case nodes
+    case pulse
 }
 
 /// Which cluster's which peer a connection leads to.
@@ -79,9 +120,14 @@ extension SentinelState {
 
     mutating func removeCluster(_ name: String) {
         guard let cluster = clusters[name] else { return }
-        for id in cluster.shards.values { dropShard(id) }
+        dropShards(of: name)
         for key in cluster.peers.keys { closePeer(PeerKey(cluster: name, peer: key)) }
         clusters[name] = nil
+    }
+
+    mutating func dropShards(of name: String) {
+        for id in clusters[name]?.shards.values ?? [] { dropShard(id) }
+        clusters.update(name) { $0.shards.removeAll() }
     }
 
     private mutating func dropShard(_ id: InstanceID) {
@@ -98,7 +144,14 @@ extension SentinelState {
         if views.isEmpty { views = cluster.peers.values.compactMap(\.view) }
         let topology = ClusterTopology(merging: views)
         guard topology != cluster.topology, !topology.nodes.isEmpty else { return }
-        clusters.update(name) { $0.topology = topology }
+        clusters.update(name) { cluster in
+            cluster.topology = topology
+            for id in cluster.watches.keys where !topology.nodes.contains(id) {
+                cluster.watches[id] = nil
+                cluster.timeouts[id] = nil
+            }
+        }
+        if clusters[name]?.isLeaving == true { return }
         followMembers(name)
         followShards(name)
     }

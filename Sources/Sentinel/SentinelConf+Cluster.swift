@@ -19,6 +19,19 @@ extension SentinelState {
                 [host, "\(seed.port)", "\(cluster.template.quorum)"]))
         lines += optionLines(of: cluster.template)
         lines += renameLines(of: cluster.template)
+        let state = cluster.voting
+        if state != VotingState() {
+            lines.append(
+                .about(
+                    cluster.name, "cluster-vote",
+                    [
+                        "\(state.epoch)", "\(state.lastVote)", "\(state.promise)",
+                        state.against.isEmpty ? "-" : state.against.joined(separator: ","),
+                    ]))
+            let members = state.set.isEmpty ? "-" : state.set.joined(separator: ",")
+            lines.append(.about(cluster.name, "cluster-voters", ["\(state.setVersion)", members]))
+        }
+        if cluster.isLeaving { lines.append(.about(cluster.name, "cluster-leaving", ["yes"])) }
         for peer in cluster.peers.values {
             lines.append(
                 .about(
@@ -53,13 +66,47 @@ extension SentinelState {
 
     /// Lines that only a cluster has. nil for those that it shares with a primary.
     mutating func configureClusterState(_ words: [String]) -> ConfigurationProblem? {
-        guard words[0].lowercased() == "known-cluster-node" else { return nil }
-        guard let ip = IPAddress.normalized(words[2]), let port = Int(words[3]),
-            (1...65535).contains(port)
-        else { return ConfigurationProblem(text: "Wrong address for a cluster node.") }
-        let address = SentinelAddress(hostname: ip, ip: ip, port: port)
-        let peer = ClusterPeer(address: address, now: instant)
-        clusters.update(words[1]) { $0.peers[peer.key] = peer }
+        let name = words[1]
+        switch words[0].lowercased() {
+        case "known-cluster-node":
+            guard let ip = IPAddress.normalized(words[2]), let port = Int(words[3]),
+                (1...65535).contains(port)
+            else { return ConfigurationProblem(text: "Wrong address for a cluster node.") }
+            let address = SentinelAddress(hostname: ip, ip: ip, port: port)
+            let peer = ClusterPeer(address: address, now: instant)
+            clusters.update(name) { $0.peers[peer.key] = peer }
+        case "cluster-vote": return configureVote(name, words)
+        case "cluster-voters":
+            guard let version = PulseReply.epoch(words[2]), let set = PulseReply.voters(words[3])
+            else { return ConfigurationProblem(text: "Wrong voters of a cluster.") }
+            clusters.update(name) { cluster in
+                cluster.voting.setVersion = version
+                cluster.voting.set = set
+                cluster.durable = cluster.voting
+            }
+        case "cluster-leaving": clusters.update(name) { $0.isLeaving = true }
+        default: return nil
+        }
+        return ConfigurationProblem(text: nil)
+    }
+
+    /// The vote of an earlier process holds: not twice in its epoch, and no lease for the primary
+    /// that it was against before the candidate must have stopped counting.
+    private mutating func configureVote(_ name: String, _ words: [String]) -> ConfigurationProblem {
+        guard let epoch = PulseReply.epoch(words[2]), let vote = PulseReply.epoch(words[3]),
+            let promise = PulseReply.epoch(words[4]),
+            let against = PulseReply.voters(words[5])
+        else { return ConfigurationProblem(text: "Wrong votes in a cluster.") }
+        var watch = NodeWatch(now: instant)
+        watch.withheldUntil = instant + MonitoredCluster.attemptLimit(nil)
+        clusters.update(name) { cluster in
+            cluster.voting.epoch = epoch
+            cluster.voting.lastVote = vote
+            cluster.voting.promise = promise
+            cluster.voting.against = against
+            for id in against { cluster.watches[id] = watch }
+            cluster.durable = cluster.voting
+        }
         return ConfigurationProblem(text: nil)
     }
 
@@ -99,9 +146,18 @@ extension SentinelState {
                 + "\(cluster.template.quorum)")
     }
 
+    /// A voter leaves the set first, and goes on voting until it is out. Asked a second time it
+    /// forgets the cluster at once: the cluster may be gone.
     mutating func forgetCluster(_ name: String) -> SentinelReply {
-        plainEvent(.warning, "-monitor-cluster", name)
-        removeCluster(name)
+        guard let cluster = clusters[name] else { return Self.unknownName }
+        if cluster.voting.set.contains(myID), !cluster.isLeaving {
+            dropShards(of: name)
+            clusters.update(name) { $0.isLeaving = true }
+            plainEvent(.warning, "+cluster-leave", name)
+        } else {
+            plainEvent(.warning, "-monitor-cluster", name)
+            removeCluster(name)
+        }
         save()
         return .okWhenSaved
     }

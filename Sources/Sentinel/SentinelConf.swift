@@ -297,7 +297,8 @@ extension SentinelState {
             "notification-script": 3...3, "client-reconfig-script": 3...3, "auth-pass": 3...3,
             "auth-user": 3...3, "config-epoch": 3...3, "leader-epoch": 3...3,
             "known-slave": 4...4, "known-replica": 4...4, "known-sentinel": 4...5,
-            "known-cluster-node": 4...4, "rename-command": 4...4,
+            "known-cluster-node": 4...4, "cluster-vote": 6...6, "cluster-voters": 4...4,
+            "cluster-leaving": 3...3, "rename-command": 4...4,
             "master-reboot-down-after-period": 3...3,
         ]
     }

@@ -73,10 +73,12 @@ public struct SentinelState: Sendable {
         switch input {
         case .tick: tick()
         case .opened(let connection, let local):
-            if let peer = peerConnections[connection] { return peerOpened(peer) }
+            if let peer = peerConnections[connection] { return peerOpened(peer, local) }
             opened(connection, local)
-        case .closed(let connection, _):
-            if let peer = peerConnections[connection] { return peerClosed(connection, peer) }
+        case .closed(let connection, let end):
+            if let peer = peerConnections[connection] {
+                return peerClosed(connection, peer, end)
+            }
             closed(connection)
         case .received(let connection, let bytes):
             if let peer = peerConnections[connection] {
@@ -149,6 +151,7 @@ public struct SentinelState: Sendable {
     private mutating func synced(_ version: UInt64) {
         invariant(version <= self.version, "only a version that was asked for can be synced")
         syncedVersion = max(syncedVersion, version)
+        votersSynced()
     }
 
     /// The state changed in a way that must reach the disk before others hear of it.
@@ -156,6 +159,11 @@ public struct SentinelState: Sendable {
 
     /// How long the driver may sleep: short while milliseconds decide about a failover.
     public var tickPeriod: Milliseconds {
+        let pulses = clusters.values.map { pulsePeriod($0) / 2 }.min()
+        return min(monitoringPeriod, max(pulses ?? Milliseconds(100), Milliseconds(5)))
+    }
+
+    private var monitoringPeriod: Milliseconds {
         for primary in primaries.values {
             if primary.step != .none || self[primary.id].isDown { return Milliseconds(20) }
             let link = self[link: self[primary.id].link]

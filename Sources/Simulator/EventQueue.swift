@@ -1,6 +1,7 @@
 // What will happen, in order of virtual time; equal times in the order of asking. A binary heap of
 // small values: a run of a minute has a few hundred thousand events.
 import Base
+import Sentinel
 
 /// Virtual time since the start of the run, in microseconds. Only the simulation knows it; nodes
 /// see it through their own clocks.
@@ -26,6 +27,12 @@ enum Event {
     /// The end of a fault.
     case heal(FaultRecord)
     case supervise
+    case sentinelTick(index: Int, incarnation: Int)
+    /// A sentinel's file is durable.
+    case sentinelSynced(
+        index: Int, incarnation: Int, version: UInt64, lines: [SentinelConf.Line])
+    case restartSentinel(index: Int, incarnation: Int)
+    case sentinelFault
 }
 
 struct EventQueue {

@@ -21,6 +21,10 @@ public struct RunReport {
     /// Lost acknowledged writes by what excuses them.
     public let lost: [(reason: String, count: Int)]
     public let longestOverlap: Int
+    /// How often most primaries were killed at once, and the longest time in milliseconds until all
+    /// slots were served again.
+    public let majorityLosses: Int
+    public let slowestRecovery: Int
 
     init(of run: Simulation) {
         seed = run.seed
@@ -38,6 +42,8 @@ public struct RunReport {
         errors = run.checks.writes.errors
         reads = run.checks.writes.reads
         lost = run.checks.writes.lost.map { ($0.0, $0.1) }
+        majorityLosses = run.losses.count
+        slowestRecovery = Int(run.losses.slowest / 1000)
         longestOverlap = Int(run.checks.writes.longestOverlap / 1000)
     }
 
@@ -50,6 +56,8 @@ public struct RunReport {
             + "virtual=\(seconds)s events=\(events) faults=\(faults) starts=\(starts) "
             + "failovers=\(failovers) votes=\(votes) acknowledged=\(acknowledged) "
             + "unsure=\(unsure) errors=\(errors) reads=\(reads) lost=\(lostCount) "
+            + (majorityLosses == 0
+                ? "" : "majority-losses=\(majorityLosses) recovery=\(slowestRecovery)ms ")
             + "overlap=\(longestOverlap)ms unseed=\(String(unseed, radix: 16))"
     }
 

@@ -30,6 +30,7 @@ extension Simulation {
         switch phase {
         case .forming: form()
         case .safety:
+            superviseLosses()
             if time >= phaseBegan + options.safetyTime { beginLiveness() }
         case .liveness: superviseLiveness()
         case .over: break
@@ -57,7 +58,10 @@ extension Simulation {
         case .replicate:
             if replicate() { scenario.step = .waitForWhole }
         case .waitForWhole:
-            let problem = Convergence.problem(of: self)
+            if sentinels.allSatisfy({ $0.incarnation == 0 }) {
+                for sentinel in sentinels { start(sentinel) }
+            }
+            let problem = Convergence.problem(of: self) ?? registrationProblem
             scenario.lacking = problem ?? ""
             if problem == nil { beginSafety() }
         case .done: break
@@ -109,12 +113,23 @@ extension Simulation {
         begin(.safety)
         for client in clients { client.start(in: self) }
         scheduleFault()
+        scheduleSentinelFault()
     }
 
     private func beginLiveness() {
         begin(.liveness)
         faults.isOver = true
         for record in faults.active { heal(record) }
+        for sentinel in sentinels {
+            sentinel.slowness = 1
+            sentinel.pausedUntil = 0
+            if sentinel.state == nil {
+                queue.add(
+                    .restartSentinel(
+                        index: sentinel.index, incarnation: sentinel.incarnation),
+                    at: time + 300_000)
+            }
+        }
         for node in nodes {
             node.disk.slowness = 1
             node.disk.isFull = false
@@ -142,7 +157,7 @@ extension Simulation {
             if problem == nil { finish() }
             return
         }
-        let problem = Convergence.problem(of: self)
+        let problem = Convergence.problem(of: self) ?? registrationProblem
         scenario.lacking = problem ?? ""
         guard problem == nil else { return }
         let waiting = clients.filter { $0.lastAck < self.phaseBegan }

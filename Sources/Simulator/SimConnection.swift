@@ -25,6 +25,8 @@ enum Endpoint {
     case session(UnsafeMutablePointer<Session>)
     /// A client of the workload, or the administrator.
     case client
+    /// A sentinel, which keeps its connections by number itself.
+    case sentinel
 }
 
 enum Packet {

@@ -12,6 +12,7 @@ public struct SimulateCommand {
         SEEDS            a seed (7), a range (500-600) or seeds (7,12,99)
           --nodes N      nodes of the cluster (default 6)
           --time S       seconds of virtual time with faults (default: each seed draws its own)
+          --sentinels N  sentinels that are voters of the cluster (default 0)
           --profile P    calm, orderly, kills, guarded, powerCuts or storm
           --verbose      print the transcript: log lines and faults with their virtual time
           --twice        run each seed twice and compare how it ends
@@ -25,6 +26,7 @@ public struct SimulateCommand {
     private var seeds: [ClosedRange<UInt64>] = []
     private var nodes: Int?
     private var seconds: Int?
+    private var sentinels = 0
     private var profile: Profile?
     private var isVerbose = false
     private var runsTwice = false
@@ -67,7 +69,7 @@ public struct SimulateCommand {
             switch word {
             case "--verbose", "-v": isVerbose = true
             case "--twice": runsTwice = true
-            case "--nodes", "--time", "--profile":
+            case "--nodes", "--time", "--profile", "--sentinels":
                 guard let value = rest.popFirst() else { return "\(word) needs a value" }
                 if let problem = set(word, to: value) { return problem }
             default:
@@ -86,7 +88,10 @@ public struct SimulateCommand {
             return profile == nil ? "no profile is called \(value)" : nil
         }
         guard let number = Int(value), number > 0 else { return "\(option) needs a number" }
-        if option == "--nodes" {
+        if option == "--sentinels" {
+            guard (1...9).contains(number) else { return "--sentinels must be from 1 to 9" }
+            sentinels = number
+        } else if option == "--nodes" {
             guard (2...100).contains(number) else { return "--nodes must be from 2 to 100" }
             nodes = number
         } else {
@@ -109,7 +114,8 @@ public struct SimulateCommand {
     // MARK: Runs
 
     private func runSeed(_ seed: UInt64) -> RunReport {
-        var options = SwarmOptions(seed: seed, nodes: nodes, seconds: seconds, profile: profile)
+        var options = SwarmOptions(
+            seed: seed, nodes: nodes, seconds: seconds, profile: profile, sentinels: sentinels)
         options.settings.logLevel = isVerbose ? .verbose : .notice
         let report = Simulation(seed: seed, options: options, transcript: isVerbose ? say : nil)
             .run()
@@ -133,6 +139,7 @@ public struct SimulateCommand {
         var out = ""
         if let nodes { out += " --nodes \(nodes)" }
         if let seconds { out += " --time \(seconds)" }
+        if sentinels > 0 { out += " --sentinels \(sentinels)" }
         if let profile { out += " --profile \(profile)" }
         return out
     }
@@ -144,6 +151,8 @@ private struct Totals {
     var failed = 0
     private var virtualSeconds = 0.0
     private var failovers = 0
+    private var losses = 0
+    private var slowest = 0
     private var faults = 0
     private var acknowledged = 0
     private var lost = SortedTable<String, Int>()
@@ -153,6 +162,8 @@ private struct Totals {
         if report.failure != nil { failed += 1 }
         virtualSeconds += report.virtualSeconds
         failovers += report.failovers
+        losses += report.majorityLosses
+        slowest = max(slowest, report.slowestRecovery)
         faults += report.faults
         acknowledged += report.acknowledged
         for (reason, count) in report.lost { lost[reason] = (lost[reason] ?? 0) + count }
@@ -163,6 +174,7 @@ private struct Totals {
             + "faults=\(faults) "
             + "failovers=\(failovers) acknowledged=\(acknowledged) "
             + "lost=\(lost.values.reduce(0, +))"
+            + (losses == 0 ? "" : " majority-losses=\(losses) slowest-recovery=\(slowest)ms")
     }
 
     var lostLines: [String] { lost.map { "lost to \($0.0): \($0.1)" } }

@@ -25,6 +25,8 @@ public final class Simulation {
     var network: SimNetwork
     var nodes: [SimNode] = []
     var clients: [SimClient] = []
+    var sentinels: [SimSentinel] = []
+    var losses = MajorityLosses()
     var scenario = Scenario()
     var faults: FaultInjector
     var checks: Checkers
@@ -42,7 +44,8 @@ public final class Simulation {
         self.transcript = transcript
         prng = Prng(seed: seed &+ 0x51_7E_ED)
         network = SimNetwork(
-            hosts: options.nodes + options.clients, baseDelay: options.baseDelay,
+            hosts: options.nodes + options.clients + options.sentinels,
+            baseDelay: options.baseDelay,
             jitter: options.jitter)
         faults = FaultInjector(options)
         checks = Checkers(options)
@@ -53,6 +56,12 @@ public final class Simulation {
         }
         for index in 0..<options.clients {
             clients.append(SimClient(index: index, host: options.nodes + index, options: options))
+        }
+        for index in 0..<options.sentinels {
+            let drift = Int64(prng.below(Int(2 * options.largestDrift + 1))) - options.largestDrift
+            let clock = SimClock(drift: drift, prng: &prng)
+            let host = options.nodes + options.clients + index
+            sentinels.append(SimSentinel(index: index, host: host, clock: clock))
         }
     }
 
@@ -93,6 +102,17 @@ public final class Simulation {
         case .faults: injectFault()
         case .heal(let record): heal(record)
         case .supervise: supervise()
+        case .sentinelTick(let index, let incarnation):
+            if sentinels[index].incarnation == incarnation { tick(sentinels[index]) }
+        case .sentinelSynced(let index, let incarnation, let version, let lines):
+            let sentinel = sentinels[index]
+            if sentinel.incarnation == incarnation {
+                synced(sentinel, version: version, lines: lines)
+            }
+        case .restartSentinel(let index, let incarnation):
+            let sentinel = sentinels[index]
+            if sentinel.incarnation == incarnation, sentinel.state == nil { start(sentinel) }
+        case .sentinelFault: injectSentinelFault()
         }
     }
 
@@ -156,6 +176,10 @@ public final class Simulation {
             let wait = Microseconds.seconds(1 << (attempt - 1))
             return queue.add(.knock(connection, attempt: attempt + 1), at: time + wait)
         }
+        // Nothing listens on the hosts of clients and sentinels.
+        guard to < nodes.count else {
+            return transmit(connection, from: .acceptor, .closed(.refused))
+        }
         let target = nodes[to]
         guard target.isRunning, connection.port == target.port || connection.port == target.busPort
         else { return transmit(connection, from: .acceptor, .closed(.refused)) }
@@ -215,6 +239,9 @@ public final class Simulation {
                 connection[from: side.other].unread -= bytes.count
             }
             clients[connection.host(side) - nodes.count].received(connection, packet, in: self)
+        case .sentinel:
+            received(
+                connection, packet, by: sentinels[connection.host(side) - firstSentinelHost])
         case .link, .backlog, .session:
             deliver(.packet(connection, side, packet), to: nodes[connection.host(side)])
         }
@@ -232,7 +259,7 @@ public final class Simulation {
         switch connection[side] {
         case .link(let link): owner.links[link] = nil
         case .session: owner.sessions[connection.id] = nil
-        case .none, .backlog, .client: break
+        case .none, .backlog, .client, .sentinel: break
         }
         connection[side] = .none
         owner.connections[connection.id] = nil

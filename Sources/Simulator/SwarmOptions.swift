@@ -91,13 +91,19 @@ public struct SwarmOptions: CustomStringConvertible {
     /// The whole must be well within this time after the last fault.
     public var livenessBound: Int64 = 60_000_000
 
+    /// Sentinels that watch the cluster as voters.
+    public var sentinels = 0
+    /// Most primaries are killed at once, again and again, and nothing else happens.
+    public var losesPrimaries = false
+
     public var nodes: Int { primaries + replicas }
 
     public init() {}
 
     /// The mixture of a seed. `nodes` fixes the size of the cluster, `seconds` the safety phase.
     public init(
-        seed: UInt64, nodes: Int? = nil, seconds: Int? = nil, profile wanted: Profile? = nil
+        seed: UInt64, nodes: Int? = nil, seconds: Int? = nil, profile wanted: Profile? = nil,
+        sentinels: Int = 0
     ) {
         var prng = Prng(seed: seed &* 0x9E37_79B9_7F4A_7C15 &+ 17)
         switch prng.below(20) {
@@ -116,6 +122,26 @@ public struct SwarmOptions: CustomStringConvertible {
         chooseFaults(&prng)
         chooseDurability(seed)
         if let seconds { safetyTime = Int64(seconds) * 1_000_000 }
+        if sentinels > 0 { addSentinels(sentinels, seed) }
+    }
+
+    /// A run with sentinels is one of two kinds: any faults, or the loss of most primaries.
+    private mutating func addSentinels(_ count: Int, _ seed: UInt64) {
+        sentinels = count
+        var prng = Prng(seed: seed &+ 0x5E_47)
+        losesPrimaries = prng.chance(1, in: 3)
+        guard losesPrimaries else { return }
+        profile = .storm
+        kinds = []
+        // Each of them has a replica that can be elected.
+        primaries = max(3, nodes / 2)
+        replicas = primaries
+        settings.clusterReplicaValidityFactor = 10
+        settings.clusterAllowReplicaMigration = false
+        settings.minReplicasToWrite = 0
+        safetyTime = max(safetyTime, 30_000_000)
+        baseDelay = min(baseDelay, 1000)
+        jitter = min(jitter, 5000)
     }
 
     private mutating func chooseShape(_ prng: inout Prng, _ nodes: Int?) {
@@ -222,7 +248,10 @@ public struct SwarmOptions: CustomStringConvertible {
 
     public var description: String {
         let faults = kinds.map { "\($0)" }.joined(separator: " ")
-        return "\(profile), \(primaries)+\(replicas) nodes, \(clients) clients, node timeout "
+        let watched = sentinels == 0
+            ? "" : "\(sentinels) sentinels\(losesPrimaries ? ", most primaries lost" : ""), "
+        return watched
+            + "\(profile), \(primaries)+\(replicas) nodes, \(clients) clients, node timeout "
             + "\(nodeTimeout) ms, faults every \(faultInterval / 1000) ms up to "
             + "\(longestFault / 1000) ms: \(faults.isEmpty ? "none" : faults)"
     }

@@ -50,6 +50,15 @@ import Testing
         #expect(report.acknowledged > 20)
     }
 
+    /// Nodes, sentinels and clients in one seed: any faults, and the loss of most primaries.
+    @Test(arguments: [1, 2, 3, 4] as [UInt64])
+    func aClusterWithVotersSurvives(seed: UInt64) {
+        let options = SwarmOptions(seed: seed, seconds: 8, sentinels: 3)
+        let report = Simulation(seed: seed, options: options).run()
+        #expect(report.failure == nil)
+        #expect(report.acknowledged > 0)
+    }
+
     @Test(arguments: [11, 12] as [UInt64])
     func theSameSeedEndsTheSame(seed: UInt64) {
         let first = run(seed, seconds: 5, profile: .storm)

@@ -4,11 +4,14 @@ that are left cannot decide alone."""
 # cost: 60
 import time
 
-from harness import WireTest, only_for_martlet, wait_until
+from harness import Connection, WireTest, cluster_info, only_for_martlet, wait_until
+from martlet.clusters import wait_for_voters
 from test_sentinel import SentinelServer, pairs
 
 NAME = "west"
 TIMEOUT = 1500
+# A key in each shard, and its slot.
+KEYS = {"v0": 5292, "v3": 9423, "v6": 13418}
 
 
 class ClusterSentinelTest(WireTest):
@@ -22,7 +25,6 @@ class ClusterSentinelTest(WireTest):
         ]
         server = SentinelServer(sentinel=directives + list(lines))
         self.addCleanup(self._finish, server)
-        server.start()
         return server
 
     def shards(self, sentinel):
@@ -95,3 +97,72 @@ class DiscoveryTests(ClusterSentinelTest):
         )
         for sentinel in sentinels:
             self.assertNotIn("+try-failover", sentinel.output())
+
+
+class LastResortTests(ClusterSentinelTest):
+    def voters(self, count=3):
+        sentinels = [self.sentinel() for _ in range(count)]
+        wait_for_voters(self.one.ports, count)
+        return sentinels
+
+    def writable(self, slot):
+        """The owner of a slot takes a write."""
+        for server in self.one.alive():
+            with Connection(server.port, timeout=1) as connection:
+                key = next(key for key in KEYS if KEYS[key] == slot)
+                if connection.ask("SET", key, "value") == "OK":
+                    return True
+        return False
+
+    @only_for_martlet
+    def test_two_of_three_primaries_killed_at_once(self):
+        self.voters()
+        info = cluster_info(self.one.ports[0])
+        self.assertEqual((info["cluster_electorate_size"], info["cluster_majority"]), ("6", "4"))
+        victims = [self.one.server(self.one.primary_of(slot)) for slot in (0, 16383)]
+        begin = time.monotonic()
+        for victim in victims:
+            victim.kill()
+        wait_until(lambda: all(self.writable(slot) for slot in KEYS.values()), "writable again")
+        taken = (time.monotonic() - begin) * 1000
+        print("two of three primaries: writable after %.0f ms, timeout %d" % (taken, TIMEOUT))
+        self.assertLessEqual(taken, TIMEOUT + 3000)
+        for victim in victims:
+            victim.start()
+        self.one.settle()
+        for victim in victims:
+            self.assertEqual(victim.info("replication")["role"], "slave")
+
+    @only_for_martlet
+    def test_a_cluster_outlives_its_voters_and_they_come_and_go(self):
+        sentinels = self.voters()
+        for sentinel in sentinels:
+            sentinel.kill()
+        time.sleep(2 * TIMEOUT / 1000)
+        self.assertTrue(all(self.writable(slot) for slot in KEYS.values()))
+        for sentinel in sentinels:
+            sentinel.start()
+        wait_for_voters(self.one.ports, 3)
+        # One leaves in order; one is gone for good and is forgotten.
+        self.assertEqual(sentinels[0].call("SENTINEL", "REMOVE", NAME), "OK")
+        wait_for_voters(self.one.ports, 2)
+        wait_until(lambda: not sentinels[0].call("SENTINEL", "MASTERS"), "forgotten")
+        self.assertIn("-monitor-cluster", sentinels[0].output())
+        lost = sentinels[1].call("SENTINEL", "MYID")
+        sentinels[1].kill()
+        with Connection(self.one.primary_of(0)) as connection:
+            self.assertEqual(connection.ask("CLUSTER", "VOTER", "FORGET", lost), "OK")
+        wait_for_voters(self.one.ports, 1)
+        with Connection(self.one.primary_of(0)) as connection:
+            self.assertIn("Unknown voter", str(connection.ask("CLUSTER", "VOTER", "FORGET", lost)))
+            self.assertEqual(connection.ask("CLUSTER", "VOTER", "RESET"), "OK")
+
+    @only_for_martlet
+    def test_a_restarted_cluster_remembers_its_voters(self):
+        self.voters(2)
+        for server in self.one.servers:
+            server.kill()
+        for server in self.one.servers:
+            server.start()
+        wait_for_voters(self.one.ports, 2)
+        self.one.settle()

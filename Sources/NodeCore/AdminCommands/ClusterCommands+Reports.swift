@@ -416,6 +416,10 @@ private let helpLines: [StaticString] = [
     "SLOT-STATS SLOTSRANGE <start-slot> <end-slot>",
     "SLOT-STATS ORDERBY <metric> [LIMIT <limit>] [ASC|DESC]",
     "    Return the keys of slots, and with cluster-slot-stats-enabled what they have cost.",
+    "VOTER FORGET <voter-id>",
+    "    Take a sentinel that is gone for good out of the set of voters.",
+    "VOTER RESET",
+    "    Go on without voters, when too few are left to agree. Not safe in a partition.",
     "WHY [<count>]",
     "    Return the latest cluster events: what happened, and why a failover did or did not.",
 ]

@@ -23,6 +23,7 @@ extension Registry {
         registerSlotStats()
         registerSlotChanges()
         registerMemberChanges()
+        registerVoterCommand()
         registerRedirectionModes()
     }
 

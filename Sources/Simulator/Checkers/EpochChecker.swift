@@ -50,12 +50,12 @@ struct EpochChecker {
 
     /// nodes.conf is durable: its last line has the epochs.
     mutating func synced(_ index: Int, _ contents: [UInt8]) {
-        let tail = String(decoding: contents.suffix(80), as: UTF8.self)
-        guard let line = tail.split(separator: "\n").last else { return }
-        let words = line.split(separator: " ")
-        guard words.count == 5, let current = UInt64(words[2]), let vote = UInt64(words[4]) else {
-            return
-        }
+        let end = contents.dropLast().lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+        let words = String(decoding: contents[end...].dropLast(), as: UTF8.self)
+            .split(separator: " ")
+        guard words.count >= 5, words[0] == "vars", let current = UInt64(words[2]),
+            let vote = UInt64(words[4])
+        else { return }
         marks[index].syncedCurrent = max(marks[index].syncedCurrent, current)
         marks[index].syncedVote = max(marks[index].syncedVote, vote)
     }

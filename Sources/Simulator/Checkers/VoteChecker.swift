@@ -30,8 +30,15 @@ struct VoteChecker {
         else { return nil }
         var epoch: UInt64 = 0
         for index in 0..<8 { epoch = epoch &<< 8 | UInt64(bytes[Layout.currentEpoch + index]) }
+        return vote(by: voter, epoch: epoch, to: receiver)
+    }
+
+    /// `voter` is the node's index; sentinels count from 1000.
+    mutating func vote(by voter: Int, epoch: UInt64, to receiver: Int) -> String? {
         let key = Key(voter: voter, epoch: epoch)
-        if let other = given[key] {
+        // A sentinel repeats its vote until the request is gone.
+        let repeats = voter >= 1000
+        if let other = given[key], !repeats || other != receiver {
             return "node \(voter) votes for \(receiver) in epoch \(epoch) and has for \(other)"
         }
         given[key] = receiver

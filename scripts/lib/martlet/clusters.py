@@ -3,6 +3,7 @@
 import time
 
 from .nodes import Server, wait_until
+from .processes import Handle, launch
 from .resp import Connection, fields
 from .slots import shares
 
@@ -136,6 +137,38 @@ def take_over(server, timeout=30.0):
             asked = now
             server.call("CLUSTER", "FAILOVER")
         time.sleep(0.01)
+
+
+class Voter(Server):
+    """A sentinel of ours that monitors a cluster, and so becomes one of its voters."""
+
+    def __init__(self, node_port, binary=None, name="bench"):
+        super().__init__(
+            binary, sentinel=["monitor-cluster %s 127.0.0.1 %d 2" % (name, node_port)]
+        )
+
+    def start(self, wait=True):
+        child = launch([self.binary, self.config, "--sentinel"], self.folder, self.log)
+        self.process = Handle.of(child.pid)
+        self.child = child
+        if wait:
+            self.wait_ready()
+        return self
+
+
+def wait_for_voters(ports, count, timeout=30.0):
+    """Until every node counts so many voters, and reaches them."""
+
+    def registered():
+        for port in ports:
+            info = cluster_info(port, 2)
+            if info.get("cluster_voters") != str(count):
+                return False
+            if info["cluster_voters_reachable"] != str(count):
+                return False
+        return True
+
+    wait_until(registered, "%d voters at all nodes" % count, timeout)
 
 
 class Cluster:
