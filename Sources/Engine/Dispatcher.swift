@@ -371,11 +371,12 @@ extension ExecutorPointer {
             command.pointee.failedCalls &+= 1
             countErrorReply(bytes[start..<bytes.count])
         }
-        if _slowPath(bytes.count &- start >= pointee.timer.largeReplyFrom) {
-            noteLargeReply(session, bytes.count - start)
+        let length = output.pointee.count
+        if _slowPath(length &- start >= pointee.timer.largeReplyFrom) {
+            noteLargeReply(session, length - start)
         }
         queueWrite(session)
-        if _slowPath(output.pointee.count > session.pointee.outputHardLimit) {
+        if _slowPath(length > session.pointee.outputHardLimit) {
             closeOverLimit(session)
         }
     }

@@ -31,7 +31,7 @@ extension ClusterState {
         }
     }
 
-    private func label(_ node: NodeHandle) -> NodeLabel {
+    func label(_ node: NodeHandle) -> NodeLabel {
         NodeLabel(id: nodes[node].id, humanName: nodes[node].humanName)
     }
 

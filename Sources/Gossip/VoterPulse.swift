@@ -103,13 +103,13 @@ extension ClusterState {
         guard voters.contains(id) else { return }
         if isFailing {
             if !nodes[node].reports.contains(id) {
-                log(.verbose, .reported(by: id, nodes[node].id))
+                log(.verbose, .reported(by: NodeLabel(id: id, humanName: ""), label(node)))
             }
             nodes[node].reports[id] = now.instant
             markFailedIfAgreed(node)
         } else if nodes[node].reports.contains(id) {
             nodes[node].reports[id] = nil
-            log(.verbose, .reportWithdrawn(by: id, nodes[node].id))
+            log(.verbose, .reportWithdrawn(by: NodeLabel(id: id, humanName: ""), label(node)))
         }
     }
 
