@@ -371,7 +371,7 @@ extension ExecutorPointer {
             command.pointee.failedCalls &+= 1
             countErrorReply(bytes[start..<bytes.count])
         }
-        let length = output.pointee.count
+        let length = bytes.count
         if _slowPath(length &- start >= pointee.timer.largeReplyFrom) {
             noteLargeReply(session, length - start)
         }
