@@ -101,15 +101,16 @@ extension ClusterState {
 
     private mutating func takeReport(of node: NodeHandle, byVoter id: NodeID, isFailing: Bool) {
         guard voters.contains(id) else { return }
+        let voter = NodeLabel(id: id, humanName: "")
         if isFailing {
             if !nodes[node].reports.contains(id) {
-                log(.verbose, .reported(by: NodeLabel(id: id, humanName: ""), label(node)))
+                log(.verbose, .reported(by: voter, label(node)))
             }
             nodes[node].reports[id] = now.instant
             markFailedIfAgreed(node)
         } else if nodes[node].reports.contains(id) {
             nodes[node].reports[id] = nil
-            log(.verbose, .reportWithdrawn(by: NodeLabel(id: id, humanName: ""), label(node)))
+            log(.verbose, .reportWithdrawn(by: voter, label(node)))
         }
     }
 

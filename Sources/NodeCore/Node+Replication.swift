@@ -155,11 +155,16 @@ extension NodePointer {
         noteStream()
         if pointee.upstream.phase == .streaming, pointee.upstreamSession == session {
             pointee.upstream.applied(through: session.pointee.appliedOffset)
+            if pointee.owesAck { acknowledge() }
         }
     }
 
-    /// REPLCONF GETACK arrived in the stream.
-    func acknowledgeNow() {
+    /// REPLCONF GETACK arrived in the stream. It is answered when the batch that it came in is
+    /// accounted for: what stands before it is often what its sender asks about.
+    func acknowledgeNow() { pointee.owesAck = true }
+
+    private func acknowledge() {
+        pointee.owesAck = false
         guard let session = pointee.upstreamSession else { return }
         pointee.upstream.applied(through: session.pointee.appliedOffset)
         pointee.upstream.durableOffset = durableOffset

@@ -58,6 +58,8 @@ public struct Node: ~Copyable {
     /// A replica acknowledged something that `min-replicas-ack` may wait for.
     var acksChanged = false
     var acksTimedOut = 0
+    /// Our primary asked how far we are.
+    var owesAck = false
     /// The sessions that asked for synchronisation, whatever their state.
     var replicaSessions = PointerList()
     /// Where the stream ended when the backlog was last trimmed.

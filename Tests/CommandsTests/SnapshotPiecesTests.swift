@@ -22,6 +22,7 @@ private struct FileShell: Shell {
         default: break
         }
     }
+    mutating func writeLog(_ file: UInt64, _ bytes: Bytes) -> LogWriteResult { .busy }
     mutating func perform(_ request: ProcessRequest) {}
     mutating func log(_ line: LogLine) {}
     mutating func write(_ session: UnsafeMutablePointer<Session>) {}

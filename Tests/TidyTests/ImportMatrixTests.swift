@@ -23,7 +23,7 @@ private let mayImport: [String: Set<String>] = [
     "Server": everyLayerBelowServer.union(["Sentinel", "Glibc", "CLinux", "Synchronization"]),
     "ClusterNode": ["Server", "Glibc"],
     "SentinelNode": ["Server", "Glibc"],
-    "Simulator": everyLayerBelowServer,
+    "Simulator": everyLayerBelowServer.union(["Sentinel"]),
     "simulate": ["Simulator", "Base", "Glibc"],
 ]
 

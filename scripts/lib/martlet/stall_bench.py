@@ -170,7 +170,8 @@ def measure_stalls(args, redis, ours, pinning):
             rows.append(row + ["%.0f" % STALL_BAR, "yes" if good else "NO"])
             say("  " + "  ".join(rows[-1]))
     say()
-    say("longest PING in ms, keys of %d elements (strings of %d MB)" % (elements, STRING_BYTES >> 20))
+    size = STRING_BYTES >> 20
+    say("longest PING in ms, keys of %d elements (strings of %d MB)" % (elements, size))
     titles = ["type", "phase", "redis idle", "redis", "ours idle", "ours", "bar", "met"]
     for line in table(rows, titles, "<<>>>>>>"):
         say(line)
