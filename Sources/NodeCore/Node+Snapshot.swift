@@ -298,7 +298,8 @@ extension NodePointer {
         let spent = instant.microseconds - pointee.snapshot.began.microseconds
         let isEmpty = (0..<keyspace.databaseCount).allSatisfy { keyspace.count(database: $0) == 0 }
         while isEmpty || pointee.snapshot.keys < spent / Int64(delay) {
-            if keyspace.snapshotSlice(entries: 1) { return true }
+            if spliceAside() { continue }
+            if keyspace.snapshotSlice(entries: 1), pointee.snapshot.pieces.isEmpty { return true }
         }
         return false
     }

@@ -85,6 +85,7 @@ extension NodePointer {
         if !pointee.snapshot.pieces.isInside {
             // What waits aside goes first: this value may take long.
             if spliceAside() { return false }
+            pointee.snapshot.keys &+= 1
             selectSnapshotDatabase(database)
             pointee.snapshot.writer.beginPieces(
                 entry, walk, snapshotAttributes(entry), pieces, into: &pointee.snapshot.buffer)
