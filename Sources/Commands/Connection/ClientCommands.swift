@@ -112,7 +112,7 @@ extension Registry {
         command(
             "min-replicas-ack", of: "client", since: "1.0.0", arity: -2,
             [.noScript, .loading, .stale], acl: [.connection],
-            syntax: "[numreplicas:integer|DEFAULT]",
+            syntax: "[count: numreplicas:integer|DEFAULT]",
             summary: """
             Sets how many replicas must acknowledge a write before its reply is sent.
             """,
