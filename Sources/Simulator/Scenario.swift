@@ -45,6 +45,9 @@ extension Simulation {
         }
         switch scenario.step {
         case .assignSlots:
+            // A node with an append-only file answers once its first base is in place.
+            let isLoading = nodes.contains { command($0, "DBSIZE").hasPrefix("-LOADING") }
+            guard !isLoading else { return }
             assignSlots()
             scenario.step = .meet
         case .meet:
