@@ -295,7 +295,12 @@ struct FileStore: ~Copyable {
                 unlink(open.path)
                 throw error
             }
-            try Syscalls.rename(open.path, to: name)
+            do throws(SystemError) {
+                try Syscalls.rename(open.path, to: name)
+            } catch {
+                unlink(open.path)
+                throw error
+            }
             try Syscalls.syncFolder(Self.folder(of: name))
         }
     }

@@ -10,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from harness import OURS, ReplyError, WireTest, only_for_martlet, wait_until
+from harness import OURS, ReplyError, WireTest, free_port, only_for_martlet, wait_until
 from martlet.tools import server_path  # noqa: F401
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -125,10 +125,8 @@ class DiskFaultTest(WireTest):
                 self.faults(("fsync", errno.EIO, 0, "incr.aof"))
                 client = server.connect()
                 client.send("SET", "during", policy)
-                wait_until(
-                    lambda: isinstance(server.connect().ask("SET", "x", "1"), ReplyError),
-                    "refused")
-                self.assertIn("Input/output error", str(server.connect().ask("SET", "x", "1")))
+                # What was answered by then is safe in a new base, which the fault does not touch.
+                wait_until(lambda: "can no longer be trusted" in server.output(), "noticed")
                 self.faults()
                 wait_until(lambda: self.recovers(server), "recovered")
                 self.assertEqual(client.read(), "OK")
@@ -156,7 +154,7 @@ class DiskFaultTest(WireTest):
     def test_writers_wait_when_nothing_gets_safe(self):
         server = self.faulty(appendfsync="everysec")
         server.call("SET", "warm", "1")
-        self.faults(("fsync", 0, 6000, "incr.aof"))
+        self.faults(("fsync", 0, 3000, "incr.aof"))
         with server.connect() as writer, server.connect() as reader:
             longest = 0.0
             end = time.monotonic() + 7
@@ -239,7 +237,7 @@ class DiskFaultTest(WireTest):
         else:
             os.mkdir(os.path.join(self.folder, "appendonlydir"), 0)
         done = subprocess.run(
-            [OURS, "--port", "0", "--dir", self.folder, "--appendonly", "yes"],
+            [OURS, "--port", str(free_port()), "--dir", self.folder, "--appendonly", "yes"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(b"appendonlydir", done.stdout)

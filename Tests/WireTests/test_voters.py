@@ -147,7 +147,7 @@ class LastResortTests(ClusterSentinelTest):
         self.assertEqual(sentinels[0].call("SENTINEL", "REMOVE", NAME), "OK")
         wait_for_voters(self.one.ports, 2)
         wait_until(lambda: not sentinels[0].call("SENTINEL", "MASTERS"), "forgotten")
-        self.assertIn("-monitor-cluster", sentinels[0].output())
+        wait_until(lambda: "-monitor-cluster" in sentinels[0].output(), "has left")
         lost = sentinels[1].call("SENTINEL", "MYID")
         sentinels[1].kill()
         with Connection(self.one.primary_of(0)) as connection:
