@@ -65,7 +65,8 @@ class ChaosTests(WireTest):
                 self.assertEqual(primary.info("replication")["role"], "slave")
         finally:
             counts = writers.stop()
-        self.assertTrue(all(value > 100 for value in counts.values()), counts)
+        # How many it is depends on the machine; that each went on is what counts.
+        self.assertTrue(all(value > 10 * count for value in counts.values()), counts)
         return writers
 
     def test_killed_primaries_lose_nothing(self):
@@ -361,6 +362,14 @@ class DiskTests(WireTest):
             except OSError:
                 pass
 
+    @staticmethod
+    def nodes_conf(folder):
+        try:
+            with open(os.path.join(folder, "nodes.conf"), "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
     def test_a_full_disk_under_a_node(self):
         """A cluster node that cannot write nodes.conf says so; it does not go on with votes."""
         folder = self.disk()
@@ -368,6 +377,8 @@ class DiskTests(WireTest):
         self.addCleanup(server.close)
         with server.connect() as connection:
             self.assertEqual(connection.call("CLUSTER", "ADDSLOTSRANGE", 0, 100), "OK")
+            # A thread writes the file.
+            wait_until(lambda: b" 0-100" in self.nodes_conf(folder), "saved")
             self.fill(folder)
             try:
                 connection.ask("CLUSTER", "ADDSLOTSRANGE", 200, 300)
