@@ -186,7 +186,8 @@ class DiskFaultTest(WireTest):
                 self.assertIsInstance(server.connect().ask("SAVE"), ReplyError)
                 server.call("BGSAVE")
                 wait_until(
-                    lambda: server.info("persistence")["rdb_last_bgsave_status"] == "err", "failed")
+                    lambda: server.info("persistence")["rdb_bgsave_in_progress"] == "0", "ended")
+                self.assertEqual(server.info("persistence")["rdb_last_bgsave_status"], "err")
                 self.assertIn("MISCONF", str(server.connect().ask("SET", "k", "3")))
                 with open(dump, "rb") as file:
                     self.assertEqual(file.read(), good, "the old snapshot is untouched")

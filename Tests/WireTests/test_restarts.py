@@ -104,7 +104,7 @@ class EndingTests(WireTest):
         os.kill(server.pid, signal.SIGTERM)
         wait_until(lambda: "SIGTERM scheduling shutdown" in server.output(), "received")
         self.assertEqual(server.call("SHUTDOWN", "ABORT"), "OK")
-        self.assertIn("Shutdown manually aborted", server.output())
+        wait_until(lambda: "Shutdown manually aborted" in server.output(), "logged")
         server.call("DEBUG", "PAUSE-CRON", "0")
         self.assert_alive(server)
 
