@@ -22,8 +22,6 @@ struct ClusterHealth: Sendable {
     var leaseUntil: Instant?
     var wakeAt: Instant?
     var hasNewSuspect = false
-    /// When this node, a primary with data until then, became a replica.
-    var demotedAt: Instant?
     /// Whom the driver was told to replicate.
     var replicationTarget: NodeID?
 }

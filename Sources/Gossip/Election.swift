@@ -95,8 +95,8 @@ extension ClusterState {
         // Old data is better than the nothing that a primary without its data offers.
         if let primary = me.primary, hasLostData(primary) { return nil }
         guard config.replicaValidityFactor > 0 else { return nil }
-        // Who was the primary itself a moment ago has its data although it never was in contact.
-        guard let contact = facts.primaryContact ?? health.demotedAt else { return .dataAge }
+        // Who was the primary itself until it was replaced lacks what its successor acknowledged.
+        guard let contact = facts.primaryContact else { return .dataAge }
         var age = now.instant - contact
         if age > config.nodeTimeout { age = age - config.nodeTimeout }
         let limit = config.replicationPingPeriod

@@ -154,13 +154,10 @@ extension ClusterState {
         invariant(me.slots.isEmpty, "a replica must own no slot")
         let wasHandingOver = manual.isHandover
         if me.isPrimary {
-            let hasHistory = facts.hasData || facts.replicationOffset > 0
-            health.demotedAt = hasHistory && !emptyStart.isWaiting ? now.instant : nil
             me.flags.remove([.primary, .migrateTo])
             me.flags.insert(.replica)
             ownership.closeAll()
         } else if let old = me.primary {
-            health.demotedAt = nil
             removeReplica(NodeTable.myself, of: old)
         }
         me.primary = node

@@ -1,9 +1,11 @@
-// A set of slots as 16384 bits in place (2 KiB). The bit order is that of the cluster bus: slot n
-// is bit n % 8 of byte n / 8.
+// A set of slots as 16384 bits (2 KiB). The bit order is that of the cluster bus: slot n is bit
+// n % 8 of byte n / 8. The bits are shared until they are changed: every node record and every bus
+// message carries a set, and copying them was half the time of a simulated cluster.
 import Base
 
 public struct SlotSet: Equatable, Sendable {
-    private var words: [256 of UInt64] = .init(repeating: 0)
+    private static let none = [UInt64](repeating: 0, count: 256)
+    private var words = SlotSet.none
     public private(set) var count = 0
 
     public init() {}
@@ -122,8 +124,6 @@ public struct SlotSet: Equatable, Sendable {
     }
 
     public static func == (a: SlotSet, b: SlotSet) -> Bool {
-        guard a.count == b.count else { return false }
-        for index in 0..<256 where a.words[index] != b.words[index] { return false }
-        return true
+        a.count == b.count && a.words == b.words
     }
 }

@@ -280,8 +280,21 @@ extension NodePointer {
         if pointee.log.rewrite?.stage == .cleaning { pointee.log.rewrite = nil }
     }
 
-    /// The rewrite came to nothing; the old files go on being the truth.
+    /// The rewrite came to nothing; the old files go on being the truth. A start that waited for
+    /// its files fails with it.
     func failRewrite(_ failure: FileFailure) {
+        guard pointee.log.rewrite != nil else { return }
+        endRewrite(failure)
+        failStartOfLog()
+    }
+
+    /// Nothing is wrong with the disk: a walk that matters more needs the way, or the data that was
+    /// walked is no longer the data.
+    func cancelRewrite(because reason: String = "cancelled") {
+        endRewrite(FileFailure(operation: "rewrite", path: "", reason: reason))
+    }
+
+    private func endRewrite(_ failure: FileFailure) {
         guard let rewrite = pointee.log.rewrite else { return }
         pointee.log.rewrite = nil
         if rewrite.stage == .cleaning { return }
@@ -295,7 +308,6 @@ extension NodePointer {
             "Background AOF rewrite terminated with error: \(failure.operation) \(failure.path): "
                 + failure.reason)
         dropTemporaryIncrement()
-        failStartOfLog()
     }
 
     /// Before a first base is in place, what was logged is worth nothing without it.
@@ -332,7 +344,7 @@ extension NodePointer {
             return
         }
         let settings = self.settings
-        guard logIsOn, settings.logRewritePercentage > 0,
+        guard logIsOn, !pointee.log.isStarting, settings.logRewritePercentage > 0,
             pointee.log.currentSize > Int64(settings.logRewriteMinSize)
         else { return }
         let base = Swift.max(1, pointee.log.baseSize)

@@ -107,7 +107,7 @@ extension NodePointer {
                 .warning,
                 "AOF was enabled but there is already an AOF rewriting in background. Stopping "
                     + "background AOF and starting a rewrite now.")
-            failRewrite(FileFailure(operation: "rewrite", path: "", reason: "cancelled"))
+            cancelRewrite()
         }
         let later = "An AOF background was scheduled to start when possible."
         if pointee.snapshot.isRunning {
@@ -129,7 +129,7 @@ extension NodePointer {
             log(
                 .notice,
                 "Killing running AOF rewrite child: the walk for \(rewrite.baseName) is cancelled")
-            failRewrite(FileFailure(operation: "rewrite", path: "", reason: "cancelled"))
+            cancelRewrite()
             pointee.log.lastRewriteFailed = false
             pointee.log.failedInARow = Swift.max(0, pointee.log.failedInARow - 1)
         }
@@ -178,7 +178,7 @@ extension NodePointer {
     func restartLog() {
         guard pointee.log.state != .off else { return }
         giveUpSwitch()
-        failRewrite(FileFailure(operation: "rewrite", path: "", reason: "the data was replaced"))
+        cancelRewrite(because: "the data was replaced")
         if let file = pointee.log.file { pointee.requests.files.append(.closeLog(file: file)) }
         pointee.log.file = nil
         pointee.log.opening = nil

@@ -11,7 +11,13 @@ import Storage
 /// The state of saving, for INFO and for the gates.
 public struct PersistenceState {
     public var lastSaveAt: WallTime = WallTime(milliseconds: 0)
+    /// The last save in the background failed: writes are refused. A client that sent SAVE or
+    /// SHUTDOWN learns of the failure itself, and nobody else needs to.
     public var lastSaveFailed = false
+    /// The last save of any kind failed.
+    var lastFileFailed = false
+    /// Somebody waits for the end of the running save (SAVE, SHUTDOWN).
+    var isAwaited = false
     public var lastSaveSeconds: Int64 = -1
     public var savesStarted: Int64 = 0
     public var saveStarted: Instant?
@@ -409,7 +415,7 @@ extension NodePointer {
             pointee.snapshot.target = .none
             pointee.snapshot.isCommitting = false
             pointee.requests.files.append(.discard(file: number))
-            failRewrite(FileFailure(operation: "rewrite", path: "", reason: "cancelled"))
+            cancelRewrite()
         }
         pointee.snapshot.sessions = []
         pointee.persistence.saveStarted = nil
@@ -427,7 +433,7 @@ extension NodePointer {
     }
 
     /// BGSAVE, SAVE, a save point. False when a walk runs already.
-    func startSave() -> Bool {
+    func startSave(isAwaited: Bool = false) -> Bool {
         guard !pointee.snapshot.isRunning else { return false }
         let number = pointee.snapshot.nextFile
         pointee.snapshot.nextFile += 1
@@ -439,6 +445,7 @@ extension NodePointer {
         pointee.snapshot.unwritten = 0
         pointee.snapshot.sinceCheckpoint = 0
         pointee.persistence.saveStarted = instant
+        pointee.persistence.isAwaited = isAwaited
         pointee.persistence.lastTry = instant
         pointee.persistence.savesStarted += 1
         pointee.persistence.saveScheduled = false
@@ -459,7 +466,10 @@ extension NodePointer {
         let started = pointee.persistence.saveStarted ?? instant
         pointee.persistence.lastSaveSeconds = (instant - started).count / 1000
         pointee.persistence.saveStarted = nil
-        pointee.persistence.lastSaveFailed = failure != nil
+        pointee.persistence.lastFileFailed = failure != nil
+        if failure == nil || !pointee.persistence.isAwaited {
+            pointee.persistence.lastSaveFailed = failure != nil
+        }
         if let failure {
             // What a flush took for saved was not.
             executor.pointee.dirty += pointee.persistence.dirtySetAside

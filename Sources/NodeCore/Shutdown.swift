@@ -146,7 +146,7 @@ extension NodePointer {
             saveBeforeLeaving()
         case .saving:
             guard !pointee.snapshot.isRunning else { return }
-            if pointee.persistence.lastSaveFailed, !shutdown.options.force {
+            if pointee.persistence.lastFileFailed, !shutdown.options.force {
                 log(.warning, "Error trying to save the DB, can't exit.")
                 cancelShutdown(failed: true)
                 return
@@ -200,7 +200,7 @@ extension NodePointer {
         if pointee.snapshot.isRunning { cancelSnapshot() }
         pointee.shutdown?.stage = .saving
         setInternalPause(true)
-        _ = startSave()
+        _ = startSave(isAwaited: true)
     }
 
     private func leave() {

@@ -6,6 +6,9 @@
 import Base
 
 extension SentinelState {
+    /// For how long a leader looks for a replica that can be promoted: INFO is asked every second.
+    private static let patience = Milliseconds(2000)
+
     /// What is to be decided about a primary; after each tick and after each answer that matters.
     mutating func act(_ id: InstanceID) {
         guard !tilt.isOn else { return }
@@ -44,6 +47,9 @@ extension SentinelState {
 
     private mutating func selectReplica(_ id: InstanceID) {
         guard let replica = bestReplica(of: id) else {
+            // The election may be over before the replicas have said how they are since the
+            // primary went down; the next attempt would be two failover-timeouts away.
+            guard instant - self[primary: id].stepSince >= Self.patience else { return }
             event(.warning, "-failover-abort-no-good-slave", id)
             return abort(id)
         }

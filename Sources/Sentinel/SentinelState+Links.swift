@@ -221,8 +221,9 @@ extension SentinelState {
         let primary = self[record.owner]
         var period = times.infoPeriod
         if record.kind == .replica {
+            // Whoever is to be chosen must have answered since its primary went down.
             let isTroubled = !primary.flags.isDisjoint(
-                with: [.objectivelyDown, .failoverInProgress])
+                with: [.subjectivelyDown, .objectivelyDown, .failoverInProgress])
             let isAstray = record.reportedRole == .primary
             if isTroubled || isAstray || record.primaryLinkDownTime != .zero {
                 period = Milliseconds(1000)

@@ -204,6 +204,25 @@ import Testing
         #expect(cluster.hosts[0].facts.replicationOffset > 1000)
     }
 
+    /// A restarted primary that finds itself replaced lacks what its successor acknowledged since:
+    /// it must not stand in for that one before it had its data.
+    @Test func aFormerPrimaryDoesNotStandWithOldData() {
+        let cluster = MiniCluster.formed(primaries: 3, replicas: 1, seed: 5)
+        cluster.kill(0)
+        #expect(cluster.run(until: 5000) { $0.server(of: 0) == 3 } != nil)
+        cluster.run(1000)
+        cluster.hosts[3].refusesReplicas = true
+        cluster.boot(0)
+        #expect(cluster.run(until: 5000) { $0.isReplica(0) } != nil)
+        cluster.kill(3)
+        cluster.run(8000)
+        #expect(cluster.isReplica(0))
+        #expect(cluster.server(of: 0) == nil)
+        cluster.boot(3)
+        #expect(cluster.run(until: 12000) { $0.isHealthy } != nil)
+        #expect(cluster.server(of: 0) == 3)
+    }
+
     @Test func anEmptyPrimaryMayServeWhenToldSo() {
         let cluster = MiniCluster.formed(primaries: 3, replicas: 1, seed: 2) {
             $0.allowsEmptyPrimaryRestart = true

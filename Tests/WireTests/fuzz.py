@@ -1,5 +1,6 @@
 """Fuzzers against real processes, bounded in time: request parser, bus, nodes.conf, RESTORE
-payloads and configuration files. Each input comes from a seed, so a failure can be shown again.
+payloads, snapshots, append-only files and configuration files. Each input comes from a seed, so a
+failure can be shown again.
 
 The server may refuse, close, or end with a message; it may not crash, hang or fail an invariant.
 """
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import closing
 
 from harness import OURS, Server, wait_until
 from test_config import REFUSED
@@ -66,6 +68,53 @@ class ServerFuzzer:
             raise Found("the server does not answer: %s" % error)
 
 
+def fill(connection):
+    """Keys of every type, in their small and their large form; returns their names."""
+    noise = random.Random(0).randbytes(50)
+    for name, value in enumerate(
+        [b"", b"12", b"-70000", b"text", b"abc" * 400, noise, b"x" * 20000]
+    ):
+        connection.call("SET", "string:%d" % name, value)
+    numbers = [str(value) for value in (1, -7, 300, 70000, 1 << 40)]
+    words = ["w%d" % value for value in range(12)] + [noise, "y" * 100]
+    for name, values in (
+        ("numbers", numbers), ("words", words), ("many", ["m%d" % value for value in range(700)])
+    ):
+        connection.call("RPUSH", "list:" + name, *values)
+        connection.call("SADD", "set:" + name, *values)
+        connection.call("HSET", "hash:" + name, *[word for each in values for word in (each, each)])
+        scores = [word for place, each in enumerate(values) for word in (place / 3 - 1, each)]
+        connection.call("ZADD", "zset:" + name, *scores)
+        connection.call("HSET", "fields:" + name, *[w for each in values for w in (each, "v")])
+        connection.call("HPEXPIRE", "fields:" + name, 9000000, "FIELDS", 2, *values[:2])
+    for place in range(1, 151):
+        connection.call("XADD", "stream", "%d-1" % place, "field", place, "other", "z" * place)
+    connection.call("XDEL", "stream", "7-1")
+    connection.call("XGROUP", "CREATE", "stream", "group", "3-1")
+    connection.call("XREADGROUP", "GROUP", "group", "me", "COUNT", 5, "STREAMS", "stream", ">")
+    connection.call("PFADD", "hll", *words)
+    connection.call("PEXPIRE", "zset:words", 9000000)
+    return connection.call("KEYS", "*")
+
+
+# What looks at all of a value, whatever its type turns out to be.
+READS = [
+    ("GET", "f"), ("LRANGE", "f", 0, -1), ("SMEMBERS", "f"), ("HGETALL", "f"),
+    ("HTTL", "f", "FIELDS", 1, "w0"), ("ZRANGE", "f", 0, -1, "WITHSCORES"),
+    ("XRANGE", "f", "-", "+"), ("XINFO", "STREAM", "f", "FULL"), ("PFCOUNT", "f"),
+    ("OBJECT", "ENCODING", "f"), ("MEMORY", "USAGE", "f", "SAMPLES", 0), ("DUMP", "f"),
+    ("COPY", "f", "g", "REPLACE"), ("SORT", "f", "BY", "nosort"),
+]
+# What changes one, at both ends or in the middle.
+WRITES = [
+    ("APPEND", "f", "tail"), ("LPOP", "f"), ("LSET", "f", -1, "v"),
+    ("LINSERT", "f", "BEFORE", "w3", "v"), ("SPOP", "f"), ("SADD", "f", "new", 5),
+    ("HSET", "f", "w1", "v", "new", "v"), ("HDEL", "f", "w2"), ("ZADD", "f", 1, "new"),
+    ("ZPOPMIN", "f"), ("ZREMRANGEBYRANK", "f", 0, 3), ("XADD", "f", "*", "a", 1),
+    ("XTRIM", "f", "MAXLEN", 3), ("XGROUP", "DESTROY", "f", "group"), ("PFADD", "f", "new"),
+]
+
+
 class RequestFuzzer(ServerFuzzer):
     name = "requests"
 
@@ -89,19 +138,8 @@ class RestoreFuzzer(ServerFuzzer):
 
     def __enter__(self):
         super().__enter__()
-        self.good = []
         with self.server.connect() as connection:
-            for value in (
-                b"",
-                b"12",
-                b"-70000",
-                b"text",
-                b"abc" * 400,
-                os.urandom(50),
-                b"x" * 20000,
-            ):
-                connection.call("SET", "k", value)
-                self.good.append(connection.call("DUMP", "k"))
+            self.good = [connection.call("DUMP", name) for name in sorted(fill(connection))]
         return self
 
     def run(self, seed):
@@ -114,8 +152,8 @@ class RestoreFuzzer(ServerFuzzer):
                         body = bytes([source.randrange(32)]) + body[1:]
                     payload = body + crc64(body).to_bytes(8, "little")
                     connection.ask("RESTORE", "f", source.choice([0, 1000]), payload, "REPLACE")
-                    connection.ask("GET", "f")
-                    connection.ask("DUMP", "f")
+                    for request in READS + source.sample(WRITES, 3) + READS[-4:]:
+                        connection.ask(*request)
             except OSError as error:
                 raise Found("seed %d: %s\n%s" % (seed, error, self.server.log_tail()))
         self.check()
@@ -238,6 +276,8 @@ class StartFuzzer:
                 code = 0
         with open(log, "rb") as file:
             text = file.read().decode("utf-8", "replace")
+        # The reference's words for a refusal to start, in the log's form.
+        text = text.replace(" # Fatal error: ", " # ")
         if code < 0 or any(word in text for word in CRASHES):
             raise Found("exit code %d\n%s" % (code, "\n".join(text.splitlines()[-10:])))
         if code > 0 and not text.strip():
@@ -271,6 +311,66 @@ class NodesConfFuzzer(StartFuzzer):
             "--cluster-port",
             str(25000 + os.getpid() % 5000),
         )
+
+
+class SnapshotFuzzer(StartFuzzer):
+    name = "snapshots"
+
+    def __enter__(self):
+        super().__enter__()
+        with closing(Server(OURS)) as server:
+            with server.connect() as connection:
+                fill(connection)
+            server.call("SAVE")
+            with open(os.path.join(server.folder, "dump.rdb"), "rb") as file:
+                self.good = file.read()
+        return self
+
+    def run(self, seed):
+        source = random.Random(seed)
+        data = self.good if seed == 0 else mutate(source, self.good[:-8])
+        if seed and source.random() < 0.8:
+            data += crc64(data).to_bytes(8, "little")
+        with open(os.path.join(self.folder, "dump.rdb"), "wb") as file:
+            file.write(data)
+        self.start("--port", "0", "--unixsocket", "s", "--save", "")
+
+
+class LogFuzzer(StartFuzzer):
+    name = "append-only files"
+
+    def __enter__(self):
+        super().__enter__()
+        self.files = {}
+        with closing(Server(OURS, appendonly="yes")) as server:
+            with server.connect() as connection:
+                fill(connection)
+                connection.call("BGREWRITEAOF")
+                wait_until(
+                    lambda: server.info("persistence")["aof_rewrite_in_progress"] == "0",
+                    "rewritten")
+                connection.call("FLUSHALL")
+                fill(connection)
+            folder = os.path.join(server.folder, "appendonlydir")
+            for name in os.listdir(folder):
+                with open(os.path.join(folder, name), "rb") as file:
+                    self.files[name] = file.read()
+        return self
+
+    def run(self, seed):
+        source = random.Random(seed)
+        folder = os.path.join(self.folder, "appendonlydir")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.mkdir(folder)
+        victim = source.choice(sorted(self.files)) if seed else None
+        for name, data in self.files.items():
+            if name == victim:
+                data = mutate(source, data)
+                if name.endswith(".rdb") and source.random() < 0.8:
+                    data = data[:-8] + crc64(data[:-8]).to_bytes(8, "little")
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(data)
+        self.start("--port", "0", "--unixsocket", "s", "--save", "", "--appendonly", "yes")
 
 
 class ConfigFuzzer(StartFuzzer):
@@ -329,7 +429,10 @@ class ConfigFuzzer(StartFuzzer):
         )
 
 
-FUZZERS = [RequestFuzzer, BusFuzzer, RestoreFuzzer, NodesConfFuzzer, ConfigFuzzer]
+FUZZERS = [
+    RequestFuzzer, BusFuzzer, RestoreFuzzer, SnapshotFuzzer, LogFuzzer, NodesConfFuzzer,
+    ConfigFuzzer,
+]
 
 
 def main(seconds, seed=None):

@@ -45,7 +45,7 @@ extension Registry {
 
 private func save(_ call: Call) {
     let node = NodePointer.of(call)
-    guard node.startSave() else {
+    guard node.startSave(isAwaited: true) else {
         return call.reply.error("ERR Background save already in progress")
     }
     node.pointee.snapshot.waiting.append(call.session.pointee.id)

@@ -27,7 +27,9 @@ enum Convergence {
         let name = "node \(owner.index)"
         guard let isUp = node.pointee.cluster?.isUp, isUp else { return "\(name) says CLUSTERDOWN" }
         for other in world.nodes {
-            guard let id = other.node?.pointee.cluster?.myID else { return "\(name) is down" }
+            guard let id = other.node?.pointee.cluster?.myID else {
+                return "node \(other.index) is down"
+            }
             guard let flags = node.pointee.cluster?.flags(of: id) else {
                 return "\(name) does not know node \(other.index)"
             }
