@@ -16,6 +16,8 @@ struct Loader: ~Copyable {
     /// Loading at the start: nobody is served meanwhile.
     var isBlocking = false
     var keys: Int64 = 0
+    /// Empty between two pieces of the stream.
+    var batch = LoadBatch()
     var expired: Int64 = 0
     /// DELs of what had expired while nobody served, for replicas that go on from this file; nil
     /// when they are too many.
@@ -229,6 +231,8 @@ extension NodePointer {
     func take(_ bytes: Bytes, into keyspace: Keyspace) throws(RDBError) {
         pointee.loader.bytes += Int64(bytes.count)
         pointee.loader.reader?.feed(bytes)
+        pointee.loader.batch.removeAll()
+        defer { storeBatch(into: keyspace) }
         while let item = try pointee.loader.reader?.next() {
             switch item {
             case .auxiliary(let name, let value):
@@ -241,7 +245,9 @@ extension NodePointer {
                 if name == "repl-offset", let offset = value.decimal, offset >= 0 {
                     pointee.loader.savedOffset = offset
                 }
-            case .selectDatabase(let database): pointee.loader.database = database
+            case .selectDatabase(let database):
+                storeBatch(into: keyspace)
+                pointee.loader.database = database
             case .resize(let keys, _):
                 keyspace.reserve(Int(clamping: keys), database: pointee.loader.database)
             case .entry(let entry): try take(entry, into: keyspace)
@@ -261,25 +267,56 @@ extension NodePointer {
             noteExpired(entry.key)
             return
         }
-        let key = keyspace.key(entry.key, database: pointee.loader.database)
-        let expiry: ExpiryChange = expireAt >= 0 ? .at(expireAt) : .clear
-        let stored: Entry
-        switch entry.value {
-        case .bytes(let value): stored = keyspace.setString(key, value, expiry: expiry)
-        case .integer(let value): stored = keyspace.setInteger(key, value, expiry: expiry)
-        case .payload(let bytes):
-            guard let object = try loadObject(entry, bytes, keyspace) else {
-                pointee.loader.emptyKeys += 1
-                log(.notice, "rdbLoadObject skipping empty key: \(entry.key.string)")
-                return
-            }
-            stored = keyspace.replaceObject(
-                key, object.type, object.value.encoding, object.value.payload, expiry: expiry)
+        let database = pointee.loader.database
+        if pointee.loader.batch.isFull { storeBatch(into: keyspace) }
+        if pointee.loader.batch.add(entry, database: database, to: keyspace) { return }
+        // In the order of the file, should a key be there twice.
+        storeBatch(into: keyspace)
+        let key = keyspace.key(entry.key, database: database)
+        let attributes = entry.attributes
+        guard case .payload(let bytes) = entry.value else {
+            return storeString(key, entry.value, attributes, into: keyspace)
         }
-        if entry.attributes.frequency >= 0 {
-            keyspace.setFrequency(stored, entry.attributes.frequency)
-        } else if entry.attributes.idleSeconds >= 0 {
-            keyspace.setIdleSeconds(stored, Int(entry.attributes.idleSeconds))
+        guard let object = try loadObject(entry, bytes, keyspace) else {
+            pointee.loader.emptyKeys += 1
+            log(.notice, "rdbLoadObject skipping empty key: \(entry.key.string)")
+            return
+        }
+        let stored = keyspace.replaceObject(
+            key, object.type, object.value.encoding, object.value.payload,
+            expiry: expireAt >= 0 ? .at(expireAt) : .clear)
+        noteLoaded(stored, attributes, keyspace)
+    }
+
+    private func storeBatch(into keyspace: Keyspace) {
+        for index in 0..<pointee.loader.batch.count {
+            let item = pointee.loader.batch[index]
+            storeString(item.key, item.value, item.attributes, into: keyspace)
+        }
+        pointee.loader.batch.removeAll()
+    }
+
+    private func storeString(
+        _ key: KeyRef, _ value: RDBValue, _ attributes: RDBAttributes, into keyspace: Keyspace
+    ) {
+        let expiry: ExpiryChange =
+            attributes.expireAt >= 0 ? .at(attributes.expireAt) : .clear
+        switch value {
+        case .bytes(let bytes):
+            let stored = keyspace.setString(key, bytes, expiry: expiry)
+            noteLoaded(stored, attributes, keyspace)
+        case .integer(let number):
+            let stored = keyspace.setInteger(key, number, expiry: expiry)
+            noteLoaded(stored, attributes, keyspace)
+        case .payload: unreachable("a string has no payload")
+        }
+    }
+
+    private func noteLoaded(_ entry: Entry, _ attributes: RDBAttributes, _ keyspace: Keyspace) {
+        if attributes.frequency >= 0 {
+            keyspace.setFrequency(entry, attributes.frequency)
+        } else if attributes.idleSeconds >= 0 {
+            keyspace.setIdleSeconds(entry, Int(attributes.idleSeconds))
         }
         pointee.loader.keys += 1
     }

@@ -25,6 +25,25 @@ extension EventLoopPointer {
             }
             swap(&input.pointee, &scratch.pointee)
         }
+        // What the socket holds of a large argument is taken in one turn: once its size is known,
+        // nobody should see the client with a part of it.
+        var reads = 1
+        while _slowPath(readOnce(registration, session)), reads < EventLoop.readsPerTurn {
+            reads += 1
+        }
+        if _fastPath(isLent) { takeBack(session) } else { trimInput(session) }
+        if _slowPath(scratch.pointee.capacity > EventLoop.scratchSize) {
+            scratch.pointee.shrink(above: EventLoop.scratchSize)
+        }
+    }
+
+    /// One read and what it allows to run; true when the socket had all that was asked for and
+    /// more of the last argument is missing.
+    @inline(__always)
+    private func readOnce(
+        _ registration: RegistrationPointer, _ session: UnsafeMutablePointer<Session>
+    ) -> Bool {
+        let input = session.pointee.input
         let room = readRoom(registration, session)
         let place =
             _fastPath(room <= EventLoop.scratchSize)
@@ -36,12 +55,14 @@ extension EventLoopPointer {
             registration.pointee.noteRead(count, of: room)
             pointee.moderation.noteRead(registration)
             pointee.node.clientReadable(session)
+            return _slowPath(count == room) && session.pointee.inputNeeded > input.pointee.count
+                && session.pointee.flags.isDisjoint(with: [.closeAfterReply, .closeNow])
         case .wouldBlock:
             break
         case .done, .failed:
             pointee.executor.close(session)
         }
-        if _fastPath(isLent) { takeBack(session) } else { trimInput(session) }
+        return false
     }
 
     /// How much to read: the usual size, or what the parser knows to be missing, as far as the

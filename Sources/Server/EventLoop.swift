@@ -19,6 +19,8 @@ package struct EventLoop: ~Copyable {
     static let acceptBudget = 128
     /// Bytes written to one client per iteration; more waits for the next turn.
     static let writeBudget = 1 << 20
+    /// Reads from one client per turn, while they fill the room that they are given.
+    static let readsPerTurn = 4
     /// The shared read buffer of clients that hold no unfinished request.
     static let scratchSize = 64 << 10
 

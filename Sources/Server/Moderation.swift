@@ -15,12 +15,15 @@ package struct Moderation {
     private static let pipeline = 8
     /// At most one in so many of the active clients was there.
     private static let share = 8
+    /// The same where each iteration writes to the append-only file as well.
+    private static let shareWithLog = 4
 
     /// Which millisecond it is; clients that were read in it are marked with it.
     private var window: Int64 = 0
     private var activeClients = 0
     private var activeBefore = 0
     private var reads = 0
+    private var wroteLog = false
     private var commandsBefore: Int64 = 0
     private var commands: Int64 = 0
 
@@ -30,6 +33,7 @@ package struct Moderation {
     @inline(__always)
     package mutating func begin(at now: Instant, commands total: Int64) {
         reads = 0
+        wroteLog = false
         commandsBefore = total
         let millisecond = now.microseconds / 1000
         guard millisecond != window else { return }
@@ -48,6 +52,10 @@ package struct Moderation {
         }
     }
 
+    /// The iteration wrote to the append-only file.
+    @inline(__always)
+    package mutating func noteLogWrite() { wroteLog = true }
+
     /// An iteration ends.
     @inline(__always)
     package mutating func end(commands total: Int64) { commands = total &- commandsBefore }
@@ -55,7 +63,9 @@ package struct Moderation {
     /// Whether a pause before the next wait is likely to bring several clients together.
     @inline(__always)
     package var pays: Bool {
-        reads > 0 && reads &* Moderation.share <= max(activeClients, activeBefore)
+        reads > 0
+            && reads &* (wroteLog ? Moderation.shareWithLog : Moderation.share)
+                <= max(activeClients, activeBefore)
             && commands >= Int64(reads &* Moderation.pipeline)
     }
 

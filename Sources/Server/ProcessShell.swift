@@ -32,6 +32,7 @@ struct ProcessShell: Shell {
         let begun = Clock.monotonic()
         guard begun >= loop.pointee.slowLogUntil else { return .busy }
         let failure = loop.pointee.logs.writeNow(file, bytes)
+        loop.pointee.moderation.noteLogWrite()
         let ended = Clock.monotonic()
         if _slowPath(ended - begun > EventLoop.longLogWrite) {
             loop.pointee.slowLogUntil = ended + EventLoop.slowLogPeriod

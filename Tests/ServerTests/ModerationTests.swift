@@ -6,7 +6,9 @@ import Testing
 @Suite struct ModerationTests {
     /// Whether it pays after iterations that each read `together` of `clients` in turn, with
     /// `commands` each, `apart` microseconds from one to the next.
-    private func pays(clients: Int, together: Int, commands: Int, apart: Int64 = 20) -> Bool {
+    private func pays(
+        clients: Int, together: Int, commands: Int, apart: Int64 = 20, logs: Bool = false
+    ) -> Bool {
         var table = RegistrationTable()
         let taken = (0..<clients).map { table.take(Int32($0), .client) }
         defer { for registration in taken { table.release(registration) } }
@@ -21,6 +23,7 @@ import Testing
                 next = (next + 1) % clients
                 total += Int64(commands)
             }
+            if logs { moderation.noteLogWrite() }
             moderation.end(commands: total)
         }
         return moderation.pays
@@ -34,6 +37,12 @@ import Testing
     @Test func notWhenManyAreThereAnyway() {
         #expect(!pays(clients: 50, together: 12, commands: 16))
         #expect(!pays(clients: 50, together: 50, commands: 16))
+    }
+
+    @Test func soonerWhereEachIterationWritesTheLog() {
+        #expect(!pays(clients: 50, together: 10, commands: 16))
+        #expect(pays(clients: 50, together: 10, commands: 16, logs: true))
+        #expect(!pays(clients: 50, together: 20, commands: 16, logs: true))
     }
 
     @Test func notForSingleCommandsOrFewClients() {

@@ -59,6 +59,15 @@ import Testing
         #expect(report.acknowledged > 0)
     }
 
+    /// A replica whose log was being opened when its primary's copy arrived took the end of a
+    /// rewrite for a failed start, and left again and again.
+    @Test func aReplicaIsNotSentAwayByACancelledRewrite() {
+        let options = SwarmOptions(seed: 46, sentinels: 3)
+        let report = Simulation(seed: 46, options: options).run()
+        #expect(report.failure == nil)
+        #expect(report.lostCount == 0)
+    }
+
     @Test(arguments: [11, 12] as [UInt64])
     func theSameSeedEndsTheSame(seed: UInt64) {
         let first = run(seed, seconds: 5, profile: .storm)
