@@ -138,7 +138,7 @@ public struct ClusterEvent: Sendable, Equatable {
         case emptyOver(String)
         case replacingEmptyPrimary(NodeID)
         case votersChanged(count: Int, version: UInt64)
-        case voterChangeStarted(NodeID, isRemoval: Bool, epoch: UInt64)
+        case voterChangeStarted(NodeID?, isRemoval: Bool, epoch: UInt64)
         case votersReset
         case unknownExtension(Int)
         case keysInUnassignedSlot(Slot)
@@ -246,7 +246,9 @@ extension ClusterEvent {
         case .voteDenied(let id, let why): "Failover auth denied to \(id): \(why.text)"
         case .votersChanged(let count, let version):
             "Sentinels with a vote: \(count) (version \(version) of the set)"
-        case .voterChangeStarted(let id, let isRemoval, let epoch):
+        case .voterChangeStarted(nil, _, let epoch):
+            "Asking for the right to repeat the set of voters in epoch \(epoch)"
+        case .voterChangeStarted(let id?, let isRemoval, let epoch):
             "Asking for the right to \(isRemoval ? "remove" : "add") voter \(id) in epoch "
                 + "\(epoch)"
         case .votersReset: "Voters reset (user request): primaries alone decide from now on."

@@ -11,6 +11,10 @@
 // epoch. If the primary fails on the way, whoever tries next builds on the newest set that any
 // majority can have seen. A set is part of what is saved before it is told.
 //
+// A right that came to nothing leaves promises behind: those who gave them refuse a set of an
+// earlier epoch that the others have, and can agree on nothing with them. A primary that sees a
+// reachable one stay behind repeats its set under a new epoch, which they may adopt (step 0 alone).
+//
 // All nodes of the cluster must know of voters, or a replica that does not would be elected by the
 // ordinary rule: as long as one has not said so, nothing is changed, and CLUSTER INFO says why.
 import Base
@@ -25,7 +29,8 @@ struct VoterChange: Sendable {
     }
 
     struct Change: Sendable, Equatable {
-        var voter: NodeID
+        /// nil: the set is only repeated.
+        var voter: NodeID?
         var isRemoval: Bool
     }
 
@@ -37,6 +42,8 @@ struct VoterChange: Sendable {
     var nextAttempt = Instant.start
     /// Why nothing is done about a wish.
     var refusal: String?
+    /// Since when a reachable primary goes by an older set than this one.
+    var refusedSince: Instant?
     /// What an administrator asked for.
     var ordered: Change?
 }
@@ -63,7 +70,7 @@ extension ClusterState {
 
     private mutating func beginVoterChange() {
         voterChange.refusal = nil
-        guard let change = wantedChange else { return }
+        guard let change = wantedChange ?? repetition() else { return }
         if let problem = obstacle(to: change) {
             voterChange.refusal = problem
             return
@@ -89,7 +96,9 @@ extension ClusterState {
     }
 
     private var wantedChange: VoterChange.Change? {
-        if let ordered = voterChange.ordered, voters.contains(ordered.voter) == ordered.isRemoval {
+        if let ordered = voterChange.ordered, let voter = ordered.voter,
+            voters.contains(voter) == ordered.isRemoval
+        {
             return ordered
         }
         for (id, record) in voterRecords {
@@ -106,8 +115,27 @@ extension ClusterState {
         return nil
     }
 
+    /// Due when somebody has refused this set for longer than it takes to spread.
+    private mutating func repetition() -> VoterChange.Change? {
+        let isRefused = nodes.handles.contains { node in
+            node != NodeTable.myself && nodes[node].isVoting && nodes[node].isReachable
+                && nodes[node].voterVersion < voters.version
+        }
+        guard isRefused else {
+            voterChange.refusedSince = nil
+            return nil
+        }
+        let since = voterChange.refusedSince ?? now.instant
+        voterChange.refusedSince = since
+        guard now.instant - since >= changeTimeout else {
+            wake(at: since + changeTimeout)
+            return nil
+        }
+        return VoterChange.Change(voter: nil, isRemoval: false)
+    }
+
     private func obstacle(to change: VoterChange.Change) -> String? {
-        if !change.isRemoval, voters.members.count >= VoterSet.largest {
+        if change.voter != nil, !change.isRemoval, voters.members.count >= VoterSet.largest {
             return "there are \(VoterSet.largest) voters already"
         }
         for node in nodes.handles where node != NodeTable.myself {
@@ -155,11 +183,13 @@ extension ClusterState {
         }
         for id in voters.members where voterRecords[id]?.version == version { holders += 1 }
         if holders >= quorum {
-            var members = voters.members.filter { $0 != change.voter }
-            if !change.isRemoval { members.append(change.voter) }
             voterChange.phase = .idle
-            voterChange.ordered = nil
             voterChange.nextAttempt = now.instant + Milliseconds(100)
+            voterChange.refusedSince = nil
+            guard let voter = change.voter else { return }
+            var members = voters.members.filter { $0 != voter }
+            if !change.isRemoval { members.append(voter) }
+            voterChange.ordered = nil
             install(VoterSet(version: version + 1, members: members))
             return pingAll()
         }

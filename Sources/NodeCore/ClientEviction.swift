@@ -49,6 +49,11 @@ extension NodePointer {
         executor.noteMemory(session)
     }
 
+    /// A client keeps an unfinished request, and the room for the rest of it.
+    public func clientKeepsInput(_ session: UnsafeMutablePointer<Session>) {
+        if watchesClientMemory { noteClientMemory(session) }
+    }
+
     /// True while the sums of clients' memory are kept.
     @inline(__always)
     var watchesClientMemory: Bool {

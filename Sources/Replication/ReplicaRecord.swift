@@ -71,6 +71,9 @@ public struct ReplicaRecord: Sendable, Equatable {
 
     public var isOnline: Bool { state == .online }
 
+    /// What is written now is on its way to it before the client hears of it.
+    public var isStreaming: Bool { isOnline && !streamsOnAck }
+
     /// Where its clients would reach it.
     public var address: PrimaryAddress {
         PrimaryAddress(host: announcement.ip ?? peerIP, port: announcement.listeningPort)

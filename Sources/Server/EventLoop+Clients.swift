@@ -32,9 +32,23 @@ extension EventLoopPointer {
             reads += 1
         }
         if _fastPath(isLent) { takeBack(session) } else { trimInput(session) }
+        if _slowPath(!input.pointee.isEmpty) { makeRoom(registration, session) }
         if _slowPath(scratch.pointee.capacity > EventLoop.scratchSize) {
             scratch.pointee.shrink(above: EventLoop.scratchSize)
         }
+    }
+
+    /// An unfinished request: the rest of a large argument gets its room as soon as its size is
+    /// known, and counts as the client's from then on.
+    @inline(never)
+    private func makeRoom(
+        _ registration: RegistrationPointer, _ session: UnsafeMutablePointer<Session>
+    ) {
+        let room = readRoom(registration, session)
+        if room > Int(registration.pointee.readSize) {
+            _ = session.pointee.input.pointee.reserveExactly(room)
+        }
+        pointee.node.clientKeepsInput(session)
     }
 
     /// One read and what it allows to run; true when the socket had all that was asked for and

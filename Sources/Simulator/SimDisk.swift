@@ -27,6 +27,8 @@ struct SimDisk {
     private var temporary = SortedTable<UInt64, [UInt8]>()
     /// Open append-only files: number and name.
     private var logs = SortedTable<UInt64, String>()
+    /// Files that were appended to since their contents were put in place: these can be torn.
+    private var appended = SortedTable<String, Bool>()
     private var queue: [Request] = []
     /// Times a request takes longer than on a healthy disk.
     var slowness: Int64 = 1
@@ -66,6 +68,7 @@ struct SimDisk {
         case .replace(let name, let contents, let sync, let ticket):
             if isFull { return full(name, ticket) }
             visible[name] = contents
+            appended[name] = nil
             guard sync else { return Done(ticket: ticket) }
             durable[name] = contents
             return Done(ticket: ticket, synced: (name, contents))
@@ -103,6 +106,8 @@ struct SimDisk {
         durable[to] = durable[from]
         visible[from] = nil
         durable[from] = nil
+        appended[to] = appended[from]
+        appended[from] = nil
         for file in logs.keys where logs[file] == from { logs[file] = to }
         return Done(ticket: ticket)
     }
@@ -123,7 +128,7 @@ struct SimDisk {
                     failure: FileFailure(operation: "log", path: "", reason: "closed"))
             }
             if isFull, !bytes.isEmpty { return full(name, ticket) }
-            _ = visible.update(name) { $0 += bytes }
+            append(bytes, to: name)
             if sync { durable[name] = visible[name] }
             return Done(ticket: ticket)
         case .syncLog(let file, let ticket):
@@ -139,8 +144,13 @@ struct SimDisk {
     mutating func writeNow(_ file: UInt64, _ bytes: [UInt8]) -> LogWriteResult {
         guard queue.isEmpty, slowness == 1, let name = logs[file] else { return .busy }
         if isFull, let failure = full(name, 0).failure { return .failed(failure) }
-        _ = visible.update(name) { $0 += bytes }
+        append(bytes, to: name)
         return .done
+    }
+
+    private mutating func append(_ bytes: [UInt8], to name: String) {
+        _ = visible.update(name) { $0 += bytes }
+        appended[name] = true
     }
 
     private func full(_ name: String, _ ticket: UInt64) -> Done {
@@ -166,6 +176,7 @@ struct SimDisk {
             prng.chance(1, in: 2)
         {
             visible[name] = contents
+            appended[name] = nil
         }
         processEnded()
     }
@@ -182,11 +193,12 @@ struct SimDisk {
             if visible[name] != kept, prng.chance(1, in: 2) { visible[name] = kept }
         }
         for (name, contents) in visible { durable[name] = contents }
+        appended.removeAll()
     }
 
     /// A file that only grew: some of its unsynced end is there, perhaps as zeros.
     private func torn(_ name: String, _ kept: [UInt8]?, _ prng: inout Prng) -> [UInt8]? {
-        guard let now = visible[name], let kept, now.count > kept.count,
+        guard appended.contains(name), let now = visible[name], let kept, now.count > kept.count,
             now[..<kept.count].elementsEqual(kept)
         else { return nil }
         let length = kept.count + prng.below(now.count - kept.count + 1)

@@ -51,7 +51,9 @@ import Testing
     }
 
     /// Nodes, sentinels and clients in one seed: any faults, and the loss of most primaries.
-    @Test(arguments: [1, 2, 3, 4] as [UInt64])
+    /// 242: a right to change the voters that came to nothing left two primaries with promises for
+    /// which they refused the newer set of the others, for good.
+    @Test(arguments: [1, 2, 3, 4, 242] as [UInt64])
     func aClusterWithVotersSurvives(seed: UInt64) {
         let options = SwarmOptions(seed: seed, seconds: 8, sentinels: 3)
         let report = Simulation(seed: seed, options: options).run()

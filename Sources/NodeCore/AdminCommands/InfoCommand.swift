@@ -76,7 +76,11 @@ extension NodePointer {
         facts.loadStarted = WallTime(milliseconds: now.wall.milliseconds - loadSeconds)
         facts.loadTotalBytes = pointee.loader.total
         facts.loadedBytes = pointee.loader.bytes
-        if case .file = pointee.snapshot.target { facts.isSaving = true }
+        // As the reference counts: a copy for replicas too, but not a rewrite of the log.
+        switch pointee.snapshot.target {
+        case .file, .replicas: facts.isSaving = true
+        case .none, .rewrite: break
+        }
         if facts.isSaving, let started = persistence.saveStarted {
             facts.saveSecondsSoFar = (instant - started).count / 1000
         }

@@ -65,7 +65,7 @@ struct Checkers {
         let epoch = cluster.configEpoch(of: cluster.myID) ?? 0
         return Stamp(
             time: time, configEpoch: epoch,
-            isReplicated: node.pointee.primary.replicas.contains { $0.isOnline })
+            isReplicated: node.pointee.primary.replicas.contains { $0.isStreaming })
     }
 
     mutating func finish(_ simulation: Simulation) {

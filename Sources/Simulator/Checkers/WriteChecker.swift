@@ -198,7 +198,9 @@ struct WriteChecker {
 
     private mutating func lose(_ ack: Ack, _ world: Simulation) -> String? {
         let reason = world.faults.excuse(for: ack) { lastAck(by: $0, before: $1) }
-        guard let reason, !options.profile.losesNothing else {
+        // What only one process had, because the last crash was not made good yet, dies with it.
+        let mayBeLost = !options.profile.losesNothing || !ack.stamp.isReplicated
+        guard let reason, mayBeLost else {
             return "acknowledged write \(ack.value) is lost: node \(ack.node) acknowledged it at "
                 + "\(ack.stamp.time / 1000) ms in epoch \(ack.stamp.configEpoch), "
                 + (ack.stamp.isReplicated ? "with a replica online" : "without a replica")
