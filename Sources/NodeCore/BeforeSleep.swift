@@ -6,6 +6,9 @@ import Gossip
 import Replication
 
 extension NodePointer {
+    /// What a client's reply buffer may keep where memory is counted, once it is empty.
+    private static var largestIdleReplyBuffer: Int { 16 << 10 }
+
     /// Carries out everything that the iteration's inputs queued. Returns how long to sleep at
     /// most; zero when work is left.
     public func beforeSleep<S: Shell>(_ shell: inout S) -> Milliseconds {
@@ -143,7 +146,13 @@ extension NodePointer {
             {
                 executor.close(session)
             }
-            if _slowPath(watchesClientMemory) { noteClientMemory(session) }
+            if _slowPath(watchesClientMemory) {
+                // Memory is short: a large buffer that has done its work does not stay.
+                if session.pointee.output.pointee.isEmpty {
+                    session.pointee.output.pointee.shrink(above: Self.largestIdleReplyBuffer)
+                }
+                noteClientMemory(session)
+            }
         }
         executor.pointee.pendingWrites.removeAll()
         if _slowPath(executor.pointee.alerts.contains(.clientsLimited)) {

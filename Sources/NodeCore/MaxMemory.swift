@@ -16,9 +16,12 @@ func makeRoomForWrites(_ executor: ExecutorPointer) -> Bool {
     let policy = executor.pointee.settings.evictionPolicy
     let begun = executor.latencyStart()
     defer { executor.noteLatency("eviction-cycle", since: begun) }
+    // Clients that track keys are told of each that goes, and what they are told takes memory:
+    // that must not cost more keys.
+    let target = keyspace.memory.used - (executor.limitedMemory - limit)
     // What waits to be freed goes before living keys do.
-    while executor.limitedMemory > limit, keyspace.lazyFreeSlice(effort: 10_000) {}
-    while executor.limitedMemory > limit {
+    while keyspace.memory.used > target, keyspace.lazyFreeSlice(effort: 10_000) {}
+    while keyspace.memory.used > target {
         guard
             let victim = keyspace.evictionCandidate(
                 policy, samples: executor.pointee.settings.maxMemorySamples)
@@ -26,7 +29,7 @@ func makeRoomForWrites(_ executor: ExecutorPointer) -> Bool {
         victim.entry.key.array.withBytes { bytes in
             executor.evict(keyspace.key(bytes, database: victim.database))
         }
-        while executor.limitedMemory > limit, keyspace.lazyFreeSlice(effort: 10_000) {}
+        while keyspace.memory.used > target, keyspace.lazyFreeSlice(effort: 10_000) {}
     }
     return true
 }
