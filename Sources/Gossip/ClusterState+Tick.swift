@@ -120,14 +120,17 @@ extension ClusterState {
     /// No traffic at all for half a timeout: perhaps only the connection is broken. Or traffic, but
     /// on the peer's own link only, and no answer on ours for a whole timeout (the reference would
     /// wait for ever): this one is stuck, and neither pings nor the lease go on before a new one.
+    /// Nor does a connection that does not come about: the kernel would try it ever more rarely.
     private mutating func renewSilentLink(to node: NodeHandle, _ silence: Milliseconds) {
         guard let link = nodes[node].link, let state = links[link],
-            now.instant - state.created > config.nodeTimeout,
-            let pingSent = nodes[node].pingSent
+            now.instant - state.created > config.nodeTimeout
         else { return }
-        let isSilent = now.instant - pingSent > config.nodeTimeout / 2
-            && silence > config.nodeTimeout / 2
-        let isStuck = state.pings.first.map { now.instant - $0 > config.nodeTimeout } ?? false
+        let isSilent =
+            silence > config.nodeTimeout / 2
+            && (nodes[node].pingSent.map { now.instant - $0 > config.nodeTimeout / 2 } ?? false)
+        let isStuck =
+            !state.isOpen
+            || (state.pings.first.map { now.instant - $0 > config.nodeTimeout } ?? false)
         guard isSilent || isStuck else { return }
         close(link)
         reconnectIfDue(node)

@@ -50,6 +50,13 @@ import Testing
         #expect(report.acknowledged > 20)
     }
 
+    /// A connection that never came about was waited for as long as the peer's own link carried
+    /// traffic, and the peer was taken for failed meanwhile.
+    @Test func aConnectionThatHangsIsTriedAgain() {
+        let options = SwarmOptions(seed: 881, profile: .powerCuts)
+        #expect(Simulation(seed: 881, options: options).run().failure == nil)
+    }
+
     /// Nodes, sentinels and clients in one seed: any faults, and the loss of most primaries.
     /// 242: a right to change the voters that came to nothing left two primaries with promises for
     /// which they refused the newer set of the others, for good.
