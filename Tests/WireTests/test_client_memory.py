@@ -44,11 +44,12 @@ class EvictionTests(WireTest):
         self.assert_evicted(server, large, "arguments")
         self.assertEqual(server.call("STRLEN", "k2"), 1_000_000)
         unfinished = self.client(server, "unfinished")
-        half = LIMIT // 2
-        unfinished.send_raw(b"*2\r\n$4\r\nECHO\r\n$%d\r\n" % LIMIT + b"v" * half)
-        wait_until(lambda: field(server, "unfinished", "qbuf") == half, "half is there")
+        # The room for what follows counts as well: as much again, at least a megabyte.
+        part = LIMIT // 4
+        unfinished.send_raw(b"*2\r\n$4\r\nECHO\r\n$%d\r\n" % LIMIT + b"v" * part)
+        wait_until(lambda: field(server, "unfinished", "qbuf") == part, "a part is there")
         self.assertEqual(field(server, "unfinished", "argv-mem"), 4)
-        unfinished.send_raw(b"v" * half)
+        unfinished.send_raw(b"v" * part)
         self.assert_evicted(server, unfinished, "unfinished")
 
     def test_queued_watched_subscribed_tracked(self):
