@@ -12,6 +12,10 @@ public struct PersistRequest: Sendable, Equatable {
     public var version: UInt64
     /// Whether to fsync, file and folder, before `sendAfterSync` may leave.
     public var needsSync: Bool
+    /// Whether it is the first with a new claim of this node to its slots (its role, its config
+    /// epoch). Until it is durable no client may be answered either: a write that is acknowledged
+    /// under an epoch that a power cut takes back is lost, and nobody has heard of the epoch yet.
+    public var isClaim: Bool
     public var contents: [UInt8]
 }
 
@@ -59,6 +63,9 @@ public enum LocalAction: Sendable, Equatable {
     case deleteKeys(SlotSet)
     /// The cluster takes commands, or does not.
     case clusterStateChanged(isUp: Bool)
+    /// This primary lost the majority, or its slots to another one: a reply that has not left by
+    /// now must not leave any more.
+    case authorityLost
     /// Unsubscribe the clients of the shard channels in these slots.
     case shardSlotsLost(SlotSet)
     case publishLocally(channel: [UInt8], message: [UInt8], sharded: Bool)

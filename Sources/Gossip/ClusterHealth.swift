@@ -66,6 +66,7 @@ extension ClusterState {
         isUp = shouldBeUp
         log(shouldBeUp ? .notice : .warning, .stateChanged(isUp: shouldBeUp))
         act(.clusterStateChanged(isUp: shouldBeUp))
+        if !shouldBeUp, me.isVoting, isMinority { act(.authorityLost) }
         todo.insert(.routing)
         if shouldBeUp { checkLease() }
     }

@@ -54,7 +54,8 @@ public struct ClusterState: Sendable {
     var syncedVersion: UInt64 = 0
     /// The version that outgoing messages wait for.
     var barrierVersion: UInt64 = 0
-    /// The version that a durable reader of nodes.conf needs.
+    /// What nodes.conf says of this node's own authority, as last written.
+    private var savedClaim: Claim?
     var todo = Todo()
 
     // Periodic work.
@@ -163,9 +164,13 @@ public struct ClusterState: Sendable {
     private mutating func save() {
         version += 1
         if todo.contains(.barrier) { barrierVersion = version }
-        let needsSync = todo.contains(.sync) || todo.contains(.barrier)
+        let claim = Claim(of: self)
+        let isClaim = claim != nil && claim != savedClaim
+        savedClaim = claim
+        let needsSync = isClaim || todo.contains(.sync) || todo.contains(.barrier)
         output.state = PersistRequest(
-            version: version, needsSync: needsSync, contents: NodesConf(of: self).bytes)
+            version: version, needsSync: needsSync, isClaim: isClaim,
+            contents: NodesConf(of: self).bytes)
         todo.subtract([.save, .sync, .barrier])
     }
 
@@ -187,6 +192,7 @@ public struct ClusterState: Sendable {
         if let state = output.state {
             var merged = state
             merged.needsSync = state.needsSync || (effects.state?.needsSync ?? false)
+            merged.isClaim = state.isClaim || (effects.state?.isClaim ?? false)
             effects.state = merged
         }
         effects.sendNow.append(contentsOf: output.sendNow)
@@ -215,6 +221,16 @@ public struct ClusterState: Sendable {
     }
 
     mutating func act(_ action: LocalAction) { output.local.append(action) }
+}
+
+/// What makes a primary's acknowledgements valid: that it owns slots, under this epoch.
+private struct Claim: Equatable {
+    let epoch: UInt64
+
+    init?(of state: borrowing ClusterState) {
+        guard state.me.isPrimary, !state.me.slots.isEmpty else { return nil }
+        epoch = state.me.configEpoch
+    }
 }
 
 /// What a step still has to do at its end.

@@ -154,6 +154,7 @@ extension ClusterState {
         invariant(me.slots.isEmpty, "a replica must own no slot")
         let wasHandingOver = manual.isHandover
         if me.isPrimary {
+            act(.authorityLost)
             me.flags.remove([.primary, .migrateTo])
             me.flags.insert(.replica)
             ownership.closeAll()

@@ -136,7 +136,11 @@ extension NodePointer {
                 continue
             }
             // What is not safe yet must not be answered.
-            if _slowPath(session.pointee.flags.contains(.held)) || mustHold(session) { continue }
+            if _slowPath(session.pointee.flags.contains(.held)) || mustHold(session)
+                || waitsForClusterState(session)
+            {
+                continue
+            }
             // Not even a part of it: a client that is sent too much gets nothing.
             if _slowPath(isOverLimit(session)) { enforceOutputLimit(session) }
             if session.pointee.flags.contains(.closeNow) { continue }

@@ -89,6 +89,7 @@ extension NodePointer {
         _ = pointee.waiters.remove(session: id)
         pointee.migrations.forget(session: id)
         forgetInLog(session)
+        forgetInPromise(session)
         if session.pointee.flags.contains(.replica) || pointee.primary.replica(id) != nil {
             var effects: [PrimaryEffect] = []
             _ = pointee.primary.disconnected(session: id, at: instant, into: &effects)

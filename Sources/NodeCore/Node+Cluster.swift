@@ -54,8 +54,10 @@ extension NodePointer {
         carryOut(effects)
     }
 
-    /// A CLUSTER command that changes something.
-    func runCluster(_ command: ClusterCommand) -> CommandReply {
+    /// A CLUSTER command that changes something, sent by `session`.
+    func runCluster(
+        _ command: ClusterCommand, for session: UnsafeMutablePointer<Session>
+    ) -> CommandReply {
         refreshClusterFacts(force: true)
         guard pointee.cluster != nil else {
             return .error("ERR This instance has cluster support disabled")
@@ -64,6 +66,7 @@ extension NodePointer {
         pointee.cluster?.step(.command(command), at: now, into: &effects)
         let reply = effects.reply ?? .ok
         carryOut(effects)
+        if let state = effects.state { holdReply(of: session, until: state.version) }
         return reply
     }
 
@@ -86,6 +89,7 @@ extension NodePointer {
     }
 
     private func persist(_ state: PersistRequest) {
+        clusterStateRequested(state)
         let ticket = ticket(.clusterState(version: state.version, synced: state.needsSync))
         pointee.requests.files.append(
             .replace(
@@ -104,6 +108,7 @@ extension NodePointer {
             request(.exit(code: 1))
             return
         }
+        releaseForClusterState(version: version, synced: synced)
         guard synced else { return }
         stepCluster(.stateSynced(version: version))
         let ready = pointee.heldMessages.filter { $0.version <= version }
@@ -131,6 +136,7 @@ extension NodePointer {
         case .routingChanged: updateRouting()
         case .deleteKeys(let slots): deleteKeys(in: slots)
         case .clusterStateChanged: updateRouting()
+        case .authorityLost: abandonHeldReplies()
         case .shardSlotsLost(let slots): executor.dropShardChannels(in: slots)
         case .publishLocally(let channel, let message, let sharded):
             channel.withBytes { channel in

@@ -82,6 +82,8 @@ public struct Node: ~Copyable {
     }
     var clusterTimes = ClusterTimes(nil)
     var heldMessages: [HeldOutgoing] = []
+    /// Client replies that wait for nodes.conf.
+    var promise = ClusterPromise()
     var clusterFacts = LocalFacts()
     var clusterHistory = ClusterHistory()
     /// CLUSTER FAILOVER, the hand-over of a shutdown: writes wait until then.

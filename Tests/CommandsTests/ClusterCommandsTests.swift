@@ -119,6 +119,64 @@ import Testing
         #expect(b.run("GET a").hasPrefix("-MOVED"))
     }
 
+    @Test func aChangeIsAnsweredWhenItIsWritten() {
+        let world = ClusterWorld(nodes: 1)
+        let admin = world.client(0)
+        let other = world.client(0)
+        world.slowDisks.insert(0)
+        // No claim, for it owns no slots: only the client who asked for it waits.
+        #expect(admin.run("CLUSTER SET-CONFIG-EPOCH 5") == "")
+        #expect(other.run("PING") == "+PONG|")
+        #expect(admin.run("PING") == "")
+        world.speedUp(0)
+        #expect(admin.take() == "+OK|+PONG|")
+    }
+
+    /// A write under an epoch that a power cut takes back would be lost, and no other node has
+    /// heard of the epoch: it is not acknowledged.
+    @Test func aNewPrimaryAnswersWhenItsClaimIsDurable() {
+        let world = ClusterWorld(nodes: 2)
+        let a = world.client(0)
+        let b = world.client(1)
+        a.run("CLUSTER ADDSLOTSRANGE 0 16383")
+        a.run("CLUSTER MEET 127.0.0.1 7001")
+        world.pass(5000)
+        b.run("CLUSTER REPLICATE \(a.identity)")
+        world.pass(3000)
+        world.slowDisks.insert(1)
+        #expect(b.run("CLUSTER FAILOVER TAKEOVER") == "")
+        let writer = world.client(1)
+        #expect(writer.run("SET a 1") == "")
+        // Nobody has been told, so the old primary goes on.
+        #expect(a.run("SET a 2") == "+OK|")
+        world.speedUp(1)
+        #expect(b.take() == "+OK|")
+        #expect(writer.take() == "+OK|")
+        #expect(a.run("SET a 3") == "-MOVED 15495 127.0.0.1:7001|")
+    }
+
+    /// A reply that its node's disk holds back must not come after another node has taken over.
+    @Test func whatWaitedForTheDiskIsNotAnsweredAfterTheAuthorityEnded() {
+        let world = ClusterWorld(nodes: 2) {
+            $0.appendOnly = true
+            $0.appendSync = "always"
+        }
+        let a = world.client(0)
+        let b = world.client(1)
+        a.run("CLUSTER ADDSLOTSRANGE 0 16383")
+        a.run("CLUSTER MEET 127.0.0.1 7001")
+        world.pass(5000)
+        b.run("CLUSTER REPLICATE \(a.identity)")
+        world.pass(3000)
+        world.slowDisks.insert(0)
+        #expect(a.run("SET a 1") == "")
+        #expect(b.run("CLUSTER FAILOVER TAKEOVER") == "+OK|")
+        world.speedUp(0)
+        #expect(a.take() == "")
+        #expect(world.log.contains { $0.hasPrefix("0 Disconnected 1 clients whose replies") })
+        #expect(world.client(0).run("SET a 1").hasPrefix("-MOVED 15495"))
+    }
+
     @Test func transactionsAreRedirectedAsAWhole() {
         let world = ClusterWorld(nodes: 2)
         let (a, first, second) = world.pair()

@@ -40,6 +40,9 @@ final class ClusterWorld {
     /// Nodes whose accepted client links stay silent: bytes that reach them are kept here.
     var muted: Set<Int> = []
     var kept: [Delivery] = []
+    /// Nodes whose disk does not answer: what it did is kept here.
+    var slowDisks: Set<Int> = []
+    var keptByDisks: [Delivery] = []
     /// Nodes that refuse connections.
     var down: Set<Int> = []
     var log: [String] = []
@@ -66,6 +69,7 @@ final class ClusterWorld {
                 preconditionFailure(error.text)
             }
             nodes.append(node)
+            node.startLog(LoadedLog())
             node.start()
         }
         settle()
@@ -120,7 +124,9 @@ final class ClusterWorld {
         case .hungUp(let node, let id):
             guard let session = nodes[node].executor.pointee.sessions.find(id: id) else { return }
             nodes[node].executor.close(session)
-        case .fileDone(let node, let ticket): nodes[node].fileDone(ticket: ticket, failure: nil)
+        case .fileDone(let node, let ticket):
+            if slowDisks.contains(node) { return keptByDisks.append(delivery) }
+            nodes[node].fileDone(ticket: ticket, failure: nil)
         }
     }
 
@@ -135,6 +141,14 @@ final class ClusterWorld {
         muted.remove(node)
         queue.append(contentsOf: kept)
         kept.removeAll()
+        settle()
+    }
+
+    /// Its disk has caught up.
+    func speedUp(_ node: Int) {
+        slowDisks.remove(node)
+        queue.append(contentsOf: keptByDisks)
+        keptByDisks.removeAll()
         settle()
     }
 

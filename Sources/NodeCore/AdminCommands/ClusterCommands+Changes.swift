@@ -129,7 +129,7 @@ extension Registry {
 
 /// Has the machine run `command` and answers with its reply.
 private func run(_ command: ClusterCommand, _ call: Call, _ node: NodePointer) {
-    switch node.runCluster(command) {
+    switch node.runCluster(command, for: call.session) {
     case .ok: call.reply.ok()
     case .status(let text): call.reply.simple(text)
     case .error(let text): call.reply.error(text)

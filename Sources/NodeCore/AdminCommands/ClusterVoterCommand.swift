@@ -21,10 +21,10 @@ private func voter(_ call: Call) {
     guard let node = clusterNodeOrReply(call) else { return }
     if call[2].matches("pulse"), call.count == 12 { return pulse(call, node) }
     if call[2].matches("forget"), call.count == 4 {
-        return write(call, node.runCluster(.forgetVoter(call[3].string)))
+        return write(call, node.runCluster(.forgetVoter(call[3].string), for: call.session))
     }
     if call[2].matches("reset"), call.count == 3 {
-        return write(call, node.runCluster(.resetVoters))
+        return write(call, node.runCluster(.resetVoters, for: call.session))
     }
     call.reply.error(.syntax)
 }
@@ -42,7 +42,7 @@ private func pulse(_ call: Call, _ node: NodePointer) {
     guard let pulse = VoterPulse(words) else {
         return call.reply.error("ERR Invalid voter pulse")
     }
-    _ = node.runCluster(.voterPulse(pulse))
+    _ = node.runCluster(.voterPulse(pulse), for: call.session)
     guard let report = node.pointee.cluster?.voterReport else {
         return call.reply.error("TRYAGAIN The cluster configuration is being saved")
     }
