@@ -60,7 +60,9 @@ extension ExecutorPointer {
     }
 
     func weighBefore(_ session: UnsafeMutablePointer<Session>) -> CommandWeight {
-        CommandWeight(ticks: pointee.timer.last, output: session.pointee.output.pointee.count)
+        endTimedRun()
+        return CommandWeight(
+            ticks: pointee.timer.last, output: session.pointee.output.pointee.count)
     }
 
     /// A command ran. `rest` commands of the batch come after it; its request had `size` bytes.
@@ -69,6 +71,7 @@ extension ExecutorPointer {
         _ parsed: UnsafeMutablePointer<ParsedCommand>, _ session: UnsafeMutablePointer<Session>,
         _ before: CommandWeight, size: Int, rest: Int
     ) {
+        endTimedRun()
         let nanoseconds = pointee.timer.nanoseconds(from: before.ticks, to: pointee.timer.last)
         let reply = Swift.max(0, session.pointee.output.pointee.count - before.output)
         if pointee.sampling.left < 0, rest == pointee.sampling.rest {

@@ -229,6 +229,7 @@ extension ExecutorPointer {
         let first = pointee.arguments.count
         held.pointee.arguments(into: &pointee.arguments)
         pointee.resumedDeadline = BlockDeadline(held.pointee.deadline)
+        endTimedRun()
         pointee.timer.start()
         let wasRunning = session.pointee.flags.contains(.running)
         session.pointee.flags.insert(.running)

@@ -42,6 +42,8 @@ public struct CommandFlags: OptionSet, Sendable {
 
     /// Can be used, but is in none of COMMAND's lists.
     public static let unlisted = CommandFlags(rawValue: 1 << 25)
+    /// Takes about as long each time, unless its request or reply is large: see TimedRun.swift.
+    public static let brief = CommandFlags(rawValue: 1 << 26)
 
     /// The flags that COMMAND INFO prints, in the reference's order.
     public static let printed: [(CommandFlags, StaticString)] = [

@@ -9,6 +9,8 @@ public struct CommandTimer {
     public var ticks: @convention(c) () -> UInt64 = { 0 }
     /// Where the counter stood when the last command ended or the batch began.
     var last: UInt64 = 0
+    /// The commands that are timed together now.
+    var run = TimedRun()
     /// Nanoseconds per tick, in units of 2^-20. A guess until it is measured.
     private var scale: UInt64 = 1 &<< 19
     /// Commands of at least so many nanoseconds are told to whoever observes; see `Observation`.

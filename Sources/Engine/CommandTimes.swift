@@ -2,7 +2,7 @@
 // digits, up to a second. Times between two powers of two fall into 128 buckets of equal width.
 // The counts of such an octave are allocated when the first time falls into it; a command's times
 // span a few octaves, so a histogram takes 2 or 3 KB where a flat one takes 24. A call costs one
-// increment.
+// increment at most (see TimedRun.swift).
 import Base
 
 /// Counts calls by the nanoseconds that they took. Owns memory that `free` gives back.
@@ -20,22 +20,22 @@ public struct CommandTimes {
     public init() { octaves = .init(repeating: nil) }
 
     @inline(__always)
-    public mutating func add(_ nanoseconds: UInt64) {
+    public mutating func add(_ nanoseconds: UInt64, calls: UInt32 = 1) {
         let time = nanoseconds < CommandTimes.longest ? nanoseconds : CommandTimes.longest
         let bit = Int(truncatingIfNeeded: 63 &- (time | 64).leadingZeroBitCount)
         let octave = bit &- 6
         // The lowest octave has the width of the next: both count single nanoseconds.
         let shift = octave &- (octave > 0 ? 1 : 0)
         let bucket = Int(truncatingIfNeeded: (time &>> UInt64(truncatingIfNeeded: shift)) & 127)
-        guard let counts = octaves[octave] else { return addFirst(octave, bucket) }
-        counts[bucket] &+= 1
+        guard let counts = octaves[octave] else { return addFirst(octave, bucket, calls) }
+        counts[bucket] &+= calls
     }
 
     @inline(never)
-    private mutating func addFirst(_ octave: Int, _ bucket: Int) {
+    private mutating func addFirst(_ octave: Int, _ bucket: Int, _ calls: UInt32) {
         let counts = Octave.allocate(capacity: CommandTimes.bucketsPerOctave)
         counts.initialize(repeating: 0, count: CommandTimes.bucketsPerOctave)
-        counts[bucket] = 1
+        counts[bucket] = calls
         octaves[octave] = counts
     }
 

@@ -142,7 +142,8 @@ extension ExecutorPointer {
         }
         if prefetches, count > 1 { prefetchEntries(batch, count) }
         if hasMembers, count > 1 { prefetchMembers(batch, count) }
-        pointee.timer.start()
+        endTimedRun()
+        pointee.timer.beginBatch(inputBytes: available.count)
         let weighed = weighed(count, inputBytes: available.count)
 
         var done = 0
@@ -175,6 +176,8 @@ extension ExecutorPointer {
                 if !session.pointee.flags.isDisjoint(with: .stopsBatch) { break }
             }
         }
+        endTimedRun()
+        pointee.timer.run.limit = 1
         pointee.arguments.truncate(to: first)
         if done == count, count > 0 { consumed = parser.position }
         if _slowPath(session.pointee.flags.contains(.fromPrimary)), consumed > 0,
@@ -323,6 +326,9 @@ extension ExecutorPointer {
         _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
         _ session: UnsafeMutablePointer<Session>, _ key: KeyRef?
     ) {
+        let isTimedInRun =
+            pointee.timer.run.limit > 1 && command.pointee.flags.contains(.brief)
+        if pointee.timer.run.command != command { endTimedRun() }
         let frame = pointee.frame
         frame.pointee.executor = self
         frame.pointee.session = session
@@ -339,12 +345,13 @@ extension ExecutorPointer {
         let replyStart = output.pointee.count
         let start = pointee.timer.last
         command.pointee.handler(UnsafeMutableRawPointer(frame))
-        let end = pointee.timer.ticks()
-        pointee.timer.last = end
-        let spent = pointee.timer.nanoseconds(from: start, to: end)
-        command.pointee.nanoseconds &+= spent
-        if _fastPath(pointee.settings.latencyTracking) { command.pointee.times.add(spent) }
-        command.pointee.calls &+= 1
+        var spent: UInt64 = 0
+        if isTimedInRun {
+            pointee.timer.run.command = command
+            pointee.timer.run.count &+= 1
+        } else {
+            spent = timed(command, from: start)
+        }
         session.pointee.lastCommand = command.pointee.id
         pointee.stats.commandsProcessed &+= 1
         if pointee.dirty != dirtyBefore || frame.pointee.forcePropagation {
@@ -357,7 +364,30 @@ extension ExecutorPointer {
         if _fastPath(output.pointee.count > replyStart) {
             noteReply(command, session, output, replyStart)
         }
+        if isTimedInRun {
+            let run = pointee.timer.run
+            if run.count == run.limit
+                || output.pointee.count &- replyStart >= TimedRun.longReply
+            {
+                endTimedRun()
+            }
+            return
+        }
         if _slowPath(spent >= pointee.timer.observedFrom) { observe(frame, nanoseconds: spent) }
+    }
+
+    /// Counts a command that is timed by itself. Returns the nanoseconds that it took.
+    @inline(__always)
+    private func timed(_ command: UnsafeMutablePointer<Command>, from start: UInt64) -> UInt64 {
+        // Commands that it ran itself (EXEC) are counted before it.
+        endTimedRun()
+        let end = pointee.timer.ticks()
+        pointee.timer.last = end
+        let spent = pointee.timer.nanoseconds(from: start, to: end)
+        command.pointee.nanoseconds &+= spent
+        if _fastPath(pointee.settings.latencyTracking) { command.pointee.times.add(spent) }
+        command.pointee.calls &+= 1
+        return spent
     }
 
     /// Counts error replies and queues the session for writing.

@@ -41,6 +41,8 @@ public struct Registry: ~Copyable {
         handler: @escaping CommandHandler
     ) {
         if let accepts, !accepts(container.map { "\($0)|\(name)" } ?? "\(name)") { return }
+        var flags = flags
+        if flags.contains(.fast), !flags.contains(.blocking), !keys.isEmpty { flags.insert(.brief) }
         table.insert(
             CommandDeclaration(
                 name: name, container: container, group: group ?? self.group, since: since,

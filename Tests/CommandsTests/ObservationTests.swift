@@ -1,10 +1,53 @@
 // SLOWLOG, MONITOR, LATENCY and the statistics of commands, in process. No counter of time is set
-// here, so everything takes no time at all.
+// but where a test counts its readings, so everything else takes no time at all.
 import Base
 import Engine
 import Testing
 
+/// A counter that moves when it is read. One test uses it.
+private nonisolated(unsafe) var readings: UInt64 = 0
+
 @Suite struct ObservationTests {
+    /// Reading the counter is a part of a short command's time, so a pipeline reads it once for
+    /// many; the statistics are complete all the same.
+    @Test func shortCommandsInARowAreTimedTogether() throws {
+        let server = server(("slowlog-log-slower-than", "10000"))
+        server.executor.pointee.timer.ticks = {
+            readings += 1
+            return readings * 100
+        }
+        var pipeline: [UInt8] = []
+        for _ in 0..<20 { pipeline += CommandHarness.encode([Array("GET".utf8), [65]]) }
+        pipeline += CommandHarness.encode([Array("LLEN".utf8), [65]])
+        for _ in 0..<20 { pipeline += CommandHarness.encode([Array("GET".utf8), [65]]) }
+        func usage(_ name: String) throws -> (calls: Int64, timed: Int64, nanoseconds: UInt64) {
+            let name = Array(name.utf8)
+            let command = try #require(
+                name.withBytes { server.executor.pointee.commands.pointee.find($0) })
+            let timed = command.pointee.times.count
+            return (command.pointee.calls, timed, command.pointee.nanoseconds)
+        }
+        readings = 0
+        server.feed(pipeline)
+        #expect(server.replies().count == 41)
+        // The batch, 16 and 4, one, 16 and 4; the hot keys look at one command more closely.
+        #expect((6...8).contains(readings))
+        let gets = try usage("get")
+        #expect(gets.calls == 40 && gets.timed == 40 && gets.nanoseconds > 0)
+        let lengths = try usage("llen")
+        #expect(lengths.calls == 1 && lengths.timed == 1)
+        // Whoever asks for each command gets each.
+        #expect(ConfigTable.entry("slowlog-log-slower-than")?
+            .set(&server.executor.pointee.settings, ["0"]) == nil)
+        server.executor.applyObservationSettings()
+        readings = 0
+        server.feed(pipeline)
+        #expect(server.replies().count == 41)
+        #expect(readings >= 42)
+        #expect(server.run("SLOWLOG", "LEN") == 41)
+        #expect(try usage("get").calls == 80)
+    }
+
     private func server(_ directives: (String, String)...) -> CommandHarness {
         let server = CommandHarness()
         for (name, value) in directives {

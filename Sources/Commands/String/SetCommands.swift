@@ -9,7 +9,7 @@ import Storage
 extension Registry {
     mutating func registerSetCommands() {
         command(
-            "set", since: "1.0.0", arity: -3, [.write, .denyOOM], acl: [.string],
+            "set", since: "1.0.0", arity: -3, [.write, .denyOOM, .brief], acl: [.string],
             keys: [
                 .range(1, [.RW, .access, .update, .variableFlags],
                     notes: "RW and ACCESS due to the optional `GET` argument"),
@@ -58,7 +58,7 @@ extension Registry {
 
     mutating func registerSetAllCommands() {
         command(
-            "mset", since: "1.0.1", arity: -3, [.write, .denyOOM], acl: [.string],
+            "mset", since: "1.0.1", arity: -3, [.write, .denyOOM, .brief], acl: [.string],
             keys: [.range(1, [.OW, .update], last: -1, step: 2)],
             syntax: "<key_value: key value>...",
             summary: "Set multiple keys to multiple values",

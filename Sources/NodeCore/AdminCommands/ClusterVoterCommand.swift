@@ -21,7 +21,8 @@ private func voter(_ call: Call) {
     guard let node = clusterNodeOrReply(call) else { return }
     if call[2].matches("pulse"), call.count == 12 { return pulse(call, node) }
     if call[2].matches("forget"), call.count == 4 {
-        return write(call, node.runCluster(.forgetVoter(call[3].string), for: call.session))
+        let reply = node.runCluster(.forgetVoter(call[3].string), for: call.session)
+        return write(call, reply)
     }
     if call[2].matches("reset"), call.count == 3 {
         return write(call, node.runCluster(.resetVoters, for: call.session))
