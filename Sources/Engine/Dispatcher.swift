@@ -97,6 +97,18 @@ extension ExecutorPointer {
         pointee.batch = batch
     }
 
+    /// Lets `body` process sessions although a command may be under way: its frame and its
+    /// arguments stay what they are.
+    public func apart(_ body: () -> Void) {
+        let outer = pointee.frame.pointee
+        var arguments = ArgumentList()
+        swap(&pointee.arguments, &arguments)
+        endTimedRun()
+        body()
+        swap(&pointee.arguments, &arguments)
+        pointee.frame.pointee = outer
+    }
+
     @inline(__always)
     private func processBatches(
         _ session: UnsafeMutablePointer<Session>, _ batch: UnsafeMutablePointer<ParsedCommand>

@@ -43,6 +43,7 @@ extension NodePointer {
             executor.pointee.activeExpire ? expireCycle(limit: 256) : false
         // (5) A slice of the running snapshot.
         let snapshotIsBusy = advanceSnapshot()
+        let streamIsBehind = advanceEmbeddedStream()
         // What was given up is freed a share at a time.
         let freeing = freeRetired() || freeShare()
         advanceDefrag()
@@ -79,7 +80,9 @@ extension NodePointer {
             for request in requests { shell.perform(request) }
         }
         // (12) How long nothing will need doing.
-        if expiryIsBehind || snapshotIsBusy || freeing || hasRequests { return .zero }
+        if expiryIsBehind || snapshotIsBusy || streamIsBehind || freeing || hasRequests {
+            return .zero
+        }
         return sleepTime()
     }
 

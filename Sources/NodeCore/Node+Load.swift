@@ -201,11 +201,19 @@ extension NodePointer {
         pointee.upstreamDatabase = pointee.loader.streamDatabase
         pointee.persistence.loadedKeys = pointee.loader.keys
         restartLog()
-        pointee.upstream.loaded(at: instant, into: &effects)
+        if !pointee.embedded.isEmpty {
+            log(
+                .notice,
+                "MASTER <-> REPLICA sync: \(pointee.embedded.count) bytes of changes came with the "
+                    + "copy and are applied now")
+        }
+        pointee.upstream.loaded(
+            embedded: pointee.embedded.count, at: instant, into: &effects)
         carryOut(effects, bytes: .empty)
     }
 
     func abandonReplicaLoad() {
+        pointee.embedded.drop()
         pointee.loader.reader = nil
         pointee.loader.fresh?.destroy()
         pointee.loader.fresh = nil
@@ -236,6 +244,11 @@ extension NodePointer {
         while let item = try pointee.loader.reader?.next() {
             switch item {
             case .auxiliary(let name, let value):
+                if name == EmbeddedStream.field {
+                    // In a file it means nothing.
+                    if pointee.loader.fresh != nil { pointee.embedded.keep(value) }
+                    continue
+                }
                 if name == "repl-stream-db", let database = value.decimal, database >= 0,
                     database < Int64(settings.databases)
                 {

@@ -19,6 +19,7 @@ extension NodePointer {
     /// Becomes (or stays) a replica of `address`. With `keepingHistory` the data counts as a part
     /// of the new primary's history if its IDs say so; else only a full copy will do.
     public func follow(_ address: PrimaryAddress, keepingHistory: Bool, failover: Bool = false) {
+        if pointee.upstream.primary != address || failover { finishEmbeddedStream() }
         noteStream()
         let wasPrimary = !isReplica
         if wasPrimary {
@@ -59,6 +60,7 @@ extension NodePointer {
     /// Stops following; goes on under a new replication ID that former fellow replicas accept.
     public func becomePrimary() {
         guard isReplica else { return }
+        finishEmbeddedStream()
         noteStream()
         var effects: [ReplicaEffect] = []
         pointee.upstream.unfollow(into: &effects)
@@ -119,6 +121,7 @@ extension NodePointer {
 
     func upstreamClosed(_ link: LinkID, _ failure: LinkFailure) {
         guard link == pointee.upstreamLink else { return }
+        finishEmbeddedStream()
         pointee.upstreamLink = nil
         var effects: [ReplicaEffect] = []
         pointee.upstream.linkClosed(failure.text, at: instant, into: &effects)
@@ -132,7 +135,7 @@ extension NodePointer {
         executor.pointee.stats.netReplicationInputBytes += Int64(bytes.count)
         if pointee.upstream.phase == .streaming, let session = pointee.upstreamSession {
             pointee.upstream.streamed(bytes.count, at: instant)
-            apply(bytes, session)
+            takeStream(bytes, session)
             return
         }
         var effects: [ReplicaEffect] = []
@@ -141,11 +144,12 @@ extension NodePointer {
     }
 
     /// Runs commands of the stream and remembers how far it is applied.
-    private func apply(_ bytes: Bytes, _ session: UnsafeMutablePointer<Session>) {
+    func applyStream(_ bytes: Bytes, _ session: UnsafeMutablePointer<Session>) {
         session.pointee.input.pointee.append(bytes)
         executor.process(session)
         // A session that failed to parse its primary's stream must not guess: start over.
         if !session.pointee.flags.isDisjoint(with: [.closeAfterReply, .closeNow]) {
+            pointee.embedded.drop()
             var effects: [ReplicaEffect] = []
             pointee.upstream.abandon(
                 because: "Protocol error in the stream of the primary, reconnecting.",
@@ -202,9 +206,11 @@ extension NodePointer {
             pointee.demotion = nil
         case .disconnectReplicas: disconnectReplicas()
         case .stream(let range):
-            if let session = pointee.upstreamSession { apply(bytes[range], session) }
+            if let session = pointee.upstreamSession { takeStream(bytes[range], session) }
         case .online: upstreamIsOnline()
-        case .linkLost: closeUpstreamSession()
+        case .linkLost:
+            keepEmbeddedStream()
+            closeUpstreamSession()
         case .failoverAccepted:
             var outcome: [FailoverEffect] = []
             pointee.failover.accepted(into: &outcome)
@@ -271,8 +277,8 @@ extension NodePointer {
             // Offsets on the wire count from 1: byte n is the n-th.
             session.pointee.replicaSent = offset - 1
             executor.queueWrite(session)
-        case .startSnapshot(let sessions, let endMark):
-            startReplicaSnapshot(sessions, endMark: endMark)
+        case .startSnapshot(let sessions, let endMark, let embedsStream):
+            startReplicaSnapshot(sessions, endMark: endMark, embedsStream: embedsStream)
         case .close(let id):
             guard let session = executor.pointee.sessions.find(id: id) else { return }
             executor.close(session)

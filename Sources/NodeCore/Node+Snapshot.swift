@@ -64,7 +64,7 @@ struct SnapshotJob: ~Copyable {
     /// Sessions whose last bytes wait in their output.
     var draining: [UInt64] = []
     /// A request that waits for the running walk to end.
-    var queuedReplicas: (sessions: [UInt64], endMark: Bool)?
+    var queuedReplicas: (sessions: [UInt64], endMark: Bool, embedsStream: Bool)?
     var unwritten = 0
     var sinceCheckpoint = 0
     var nextFile: UInt64 = 1
@@ -199,7 +199,11 @@ extension NodePointer {
                 sink: snapshotSink, pieces: pieces, context: UnsafeMutableRawPointer(self))
         }
         guard started == .started else { return false }
-        pointee.snapshot.pace = SnapshotPace()
+        var hasTime = false
+        if case .replicas = pointee.snapshot.target {
+            hasTime = pointee.embedded.sentThrough != nil
+        }
+        pointee.snapshot.pace = SnapshotPace(hasTime: hasTime)
         pointee.snapshot.keys = 0
         pointee.snapshot.began = instant
         pointee.snapshot.writer = RDBWriter(
@@ -224,12 +228,13 @@ extension NodePointer {
 
     // MARK: For replicas
 
-    func startReplicaSnapshot(_ sessions: [UInt64], endMark: Bool) {
+    func startReplicaSnapshot(_ sessions: [UInt64], endMark: Bool, embedsStream: Bool) {
         guard !pointee.snapshot.isRunning else {
-            pointee.snapshot.queuedReplicas = (sessions, endMark)
+            pointee.snapshot.queuedReplicas = (sessions, endMark, embedsStream)
             return
         }
         noteStream()
+        pointee.embedded.sentThrough = embedsStream ? pointee.history.offset : nil
         let mark = endMark ? executor.pointee.prng.hex(40) : nil
         pointee.snapshot.target = .replicas(endMark: mark)
         guard beginWalk() else { unreachable("two snapshot walks at once") }
@@ -253,7 +258,8 @@ extension NodePointer {
     func advanceSnapshot() -> Bool {
         if let queued = pointee.snapshot.queuedReplicas, !pointee.snapshot.isRunning {
             pointee.snapshot.queuedReplicas = nil
-            startReplicaSnapshot(queued.sessions, endMark: queued.endMark)
+            startReplicaSnapshot(
+                queued.sessions, endMark: queued.endMark, embedsStream: queued.embedsStream)
         }
         guard pointee.snapshot.isRunning, !pointee.snapshot.isCommitting else { return false }
         if case .replicas = pointee.snapshot.target, pointee.snapshot.sessions.isEmpty {
@@ -270,11 +276,16 @@ extension NodePointer {
         if _slowPath(delay > 0) {
             // The cron comes back to it.
             done = walkSlowly(delay)
-            guard done else { return false }
+            guard done else {
+                if case .replicas = pointee.snapshot.target { embedStream() }
+                distribute(isLast: false)
+                return false
+            }
         } else {
             guard let budget = pointee.snapshot.pace.next(at: instant) else { return true }
             done = walkSlice(budget)
         }
+        if case .replicas = pointee.snapshot.target { embedStream() }
         if done, !pointee.snapshot.writesCommands {
             pointee.snapshot.writer.end(into: &pointee.snapshot.buffer)
         }

@@ -82,6 +82,8 @@ public struct Node: ~Copyable {
     }
     var clusterTimes = ClusterTimes(nil)
     var heldMessages: [HeldOutgoing] = []
+    /// The stream inside of full copies, on either side.
+    var embedded = EmbeddedStream()
     /// Client replies that wait for nodes.conf.
     var promise = ClusterPromise()
     var clusterFacts = LocalFacts()

@@ -2,7 +2,8 @@
 // too large a slice and everybody waits for it, too small a one and the copy takes so long that the
 // stream of changes behind it fills the memory. So a slice gets as long as all other work of an
 // iteration takes, and at least a tenth of a millisecond: latencies at most double under load, and
-// the walk has half of the time or more.
+// the walk has half of the time or more. Where the changes go along with the copy
+// (EmbeddedStream.swift) nothing fills, and half of that is enough.
 //
 // No clock is read for it. The node knows when its iterations begin; one of them in eight does
 // without a slice and so shows what the other work takes. Both measurements move by a fixed share
@@ -11,7 +12,7 @@
 import Base
 
 public struct SnapshotPace {
-    /// A slice may always take this long, in microseconds.
+    /// A slice may always take this long, in microseconds; half of it when there is no hurry.
     public static let shortestSlice: Int64 = 100
     public static let budgets = (4 << 10)...(4 << 20)
     /// Every so many iterations one does without a slice.
@@ -32,7 +33,10 @@ public struct SnapshotPace {
     private var lastBegan = Instant.start
     private var count = 0
 
-    public init() {}
+    private let hasTime: Bool
+
+    /// `hasTime`: nothing grows while the copy is under way.
+    public init(hasTime: Bool = false) { self.hasTime = hasTime }
 
     /// The work that the iteration which began at `now` may do; nil for one without.
     public mutating func next(at now: Instant) -> Int? {
@@ -44,7 +48,8 @@ public struct SnapshotPace {
             let step = max(1, bareMicroseconds / 8)
             bareMicroseconds += elapsed > bareMicroseconds ? step : -min(step, bareMicroseconds)
         case .walked:
-            let allowed = bareMicroseconds + max(Self.shortestSlice, bareMicroseconds)
+            let slice = max(Self.shortestSlice, bareMicroseconds)
+            let allowed = bareMicroseconds + (hasTime ? slice / 2 : slice)
             budget += elapsed > allowed ? -budget / 8 : budget / 8
             budget = min(max(budget, Self.budgets.lowerBound), Self.budgets.upperBound)
         }

@@ -102,6 +102,18 @@ public struct RDBWriter: ~Copyable {
         auxiliary("aof-base", info.isAOFBase ? "1" : "0", into: &out)
     }
 
+    /// One auxiliary field with bytes that are not worth compressing.
+    public mutating func auxiliary(
+        _ name: String, uncompressed value: Bytes, into out: inout Buffer
+    ) {
+        let mark = out.count
+        out.append(RDBOpcode.auxiliary)
+        name.withBytes { strings.append($0, to: &out) }
+        appendLength(value.count, to: &out)
+        out.append(value)
+        seal(out, from: mark)
+    }
+
     /// One auxiliary field. Loaders ignore the names that they do not know.
     public mutating func auxiliary(_ name: String, _ value: String, into out: inout Buffer) {
         let mark = out.count

@@ -12,6 +12,8 @@ public struct ReplicaCapabilities: OptionSet, Sendable, Hashable {
     public static let endMark = ReplicaCapabilities(rawValue: 1)
     /// Understands `+CONTINUE <new ID>`.
     public static let psync2 = ReplicaCapabilities(rawValue: 2)
+    /// Takes the stream inside of the snapshot (ours).
+    public static let embeddedStream = ReplicaCapabilities(rawValue: 4)
 }
 
 /// `PSYNC <id> <offset>`, or the older `SYNC` when `id` is nil.

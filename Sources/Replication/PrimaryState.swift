@@ -118,6 +118,9 @@ public struct PrimaryState: Sendable {
         case "capa":
             if value.lowercased() == "eof" { announcement.capabilities.insert(.endMark) }
             if value.lowercased() == "psync2" { announcement.capabilities.insert(.psync2) }
+            if value.lowercased() == "embedded-stream" {
+                announcement.capabilities.insert(.embeddedStream)
+            }
         case "rdb-only":
             guard value == "0" || value == "1" else {
                 return Int(value) == nil
@@ -257,13 +260,22 @@ public struct PrimaryState: Sendable {
         let waiting = replicas.filter { $0.state == .waiting }
         guard !waiting.isEmpty else { return }
         let endMark = waiting.allSatisfy { $0.announcement.capabilities.contains(.endMark) }
+        // Whoever wants the snapshot alone wants no stream in it, whatever it can take.
+        let embedsStream =
+            endMark
+            && waiting.allSatisfy {
+                $0.announcement.capabilities.contains(.embeddedStream) && !$0.lacksPSync
+                    && !$0.announcement.snapshotOnly
+            }
         log(
             .notice,
             "Starting BGSAVE for SYNC with target: \(endMark ? "replicas sockets" : "disk")",
             into: &effects)
         snapshotIsRunning = true
         snapshotSessions = waiting.map(\.session)
-        effects.append(.startSnapshot(sessions: snapshotSessions, endMark: endMark))
+        effects.append(
+            .startSnapshot(
+                sessions: snapshotSessions, endMark: endMark, embedsStream: embedsStream))
     }
 
     /// The snapshot that `startSnapshot` asked for starts now: it stands for the history's offset.
@@ -281,6 +293,7 @@ public struct PrimaryState: Sendable {
             }
             replicas[index].state = .receiving(endMark: endMark != nil)
             replicas[index].snapshotOffset = history.offset
+            replicas[index].sentThrough = history.offset
             replicas[index].lastProgress = now
             var head = ""
             if !replicas[index].lacksPSync {
@@ -298,6 +311,16 @@ public struct PrimaryState: Sendable {
         guard let index = index(of: session) else { return }
         replicas[index].lastProgress = now
         effects.append(.send(session: session, Array("$\(bytes)\r\n".utf8)))
+    }
+
+    /// The running snapshot carries the stream up to `offset`.
+    public mutating func embedded(through offset: Int64) {
+        invariant(snapshotIsRunning, "a stream in a snapshot that nobody asked for")
+        for session in snapshotSessions {
+            guard let index = index(of: session) else { continue }
+            invariant(offset >= replicas[index].sentThrough, "the stream went back")
+            replicas[index].sentThrough = offset
+        }
     }
 
     /// A replica's connection took bytes of the snapshot.
@@ -333,7 +356,7 @@ public struct PrimaryState: Sendable {
                     + "ACK from slave to enable streaming", into: &effects)
         } else {
             effects.append(
-                .startStream(session: session, from: replicas[index].snapshotOffset + 1))
+                .startStream(session: session, from: replicas[index].sentThrough + 1))
         }
         log(.notice, "Synchronization with replica \(name) succeeded", into: &effects)
         effects.append(.replicaOnline(session: session))
@@ -367,7 +390,7 @@ public struct PrimaryState: Sendable {
         replicas[index].lastAck = now
         guard replicas[index].streamsOnAck, replicas[index].isOnline else { return }
         replicas[index].streamsOnAck = false
-        effects.append(.startStream(session: session, from: replicas[index].snapshotOffset + 1))
+        effects.append(.startStream(session: session, from: replicas[index].sentThrough + 1))
     }
 
     /// A replica sent an empty line, as it does while it loads its snapshot: it is alive.
@@ -406,7 +429,7 @@ public struct PrimaryState: Sendable {
             case .online: record.streamsOnAck
             case .waiting: false
             }
-        }.map { $0.snapshotOffset + 1 }.min()
+        }.map { $0.sentThrough + 1 }.min()
     }
 
     // MARK: Time and endings

@@ -124,7 +124,7 @@ extension ReplicaHandshake {
         }
         batch += command(["REPLCONF", "listening-port", String(config.listeningPort)])
         if let ip = config.announcedIP { batch += command(["REPLCONF", "ip-address", ip]) }
-        batch += command(["REPLCONF", "capa", "eof", "capa", "psync2"])
+        batch += command(["REPLCONF", "capa", "eof", "capa", "psync2", "capa", "embedded-stream"])
         effects.append(.send(batch))
         phase = config.password == nil ? .awaitingPort : .awaitingAuth
     }

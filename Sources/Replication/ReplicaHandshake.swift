@@ -147,15 +147,18 @@ public struct ReplicaHandshake: Sendable {
         checkInvariants()
     }
 
-    /// The snapshot is loaded.
-    public mutating func loaded(at now: Instant, into effects: inout [ReplicaEffect]) {
+    /// The snapshot is loaded. `embedded` bytes of the stream came inside of it and are yet to be
+    /// applied.
+    public mutating func loaded(
+        embedded: Int64 = 0, at now: Instant, into effects: inout [ReplicaEffect]
+    ) {
         invariant(phase == .loading, "loaded what was not received")
         if config.keepsOldData { effects.append(.detachReplicas) }
         effects.append(.restartHistory(id: incoming.id, offset: max(0, incoming.offset)))
         effects.append(
             .log(LogLine(.notice, "MASTER <-> REPLICA sync: Finished with success")))
         resume = incoming.id.map { ResumePoint(id: $0, offset: incoming.offset) }
-        readOffset = max(0, incoming.offset) + streamedWhileLoading
+        readOffset = max(0, incoming.offset) + embedded + streamedWhileLoading
         goOnline(at: now, into: &effects)
         if lostWhileLoading { loseStream(at: now, into: &effects) }
         checkInvariants()

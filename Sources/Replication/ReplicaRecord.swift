@@ -41,6 +41,8 @@ public struct ReplicaRecord: Sendable, Equatable {
     public internal(set) var state: ReplicaSyncState
     /// The offset that its snapshot stands for.
     public internal(set) var snapshotOffset: Int64 = 0
+    /// Up to here it gets the stream together with the snapshot; what follows is sent behind it.
+    public internal(set) var sentThrough: Int64 = 0
     /// It was sent the whole snapshot and gets the stream once it acknowledges.
     public internal(set) var streamsOnAck = false
     public internal(set) var acknowledged: Int64 = 0

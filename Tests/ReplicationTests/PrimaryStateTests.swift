@@ -135,6 +135,40 @@ import Testing
         #expect(driver.state.refusedPartialSyncs == 0)
     }
 
+    /// What the snapshot carries need not be kept, and is not sent again behind it.
+    @Test func theStreamMayComeInsideOfTheSnapshot() {
+        var driver = Driver { $0.snapshotDelay = .zero }
+        driver.announce(1, port: 7001)
+        _ = driver.replconf(1, "capa", "embedded-stream")
+        driver.psync(1)
+        #expect(driver.take().last == "snapshot for [1] mark true with stream")
+        driver.history.append(100)
+        driver.start()
+        driver.history.append(900)
+        driver.state.embedded(through: 400)
+        #expect(driver.state.oldestNeededOffset == 401)
+        driver.state.embedded(through: 950)
+        driver.sent(1)
+        driver.finish()
+        #expect(driver.state.oldestNeededOffset == 951)
+        _ = driver.take()
+        // It has loaded the copy, and says so before it applies what came with it.
+        #expect(driver.replconf(1, "ACK", "100") == .silence)
+        #expect(driver.take() == ["stream 1 from 951"])
+    }
+
+    /// One that cannot take it there is enough.
+    @Test func theStreamComesBehindASnapshotForOthers() {
+        var driver = Driver { $0.snapshotDelay = Milliseconds(1000) }
+        driver.announce(1, port: 7001)
+        _ = driver.replconf(1, "capa", "embedded-stream")
+        driver.psync(1)
+        driver.announce(2, port: 7002)
+        driver.psync(2)
+        driver.tick(1000)
+        #expect(driver.take().last == "snapshot for [1, 2] mark true")
+    }
+
     @Test func groupsEndEarlyWhenFullOrUngrouped() {
         var full = Driver { $0.snapshotMaxReplicas = 2 }
         full.announce(1, port: 1)

@@ -73,7 +73,8 @@ import Testing
                 "send *1|$4|PING|",
                 "* Master replied to PING, replication can continue...",
                 "send *3|$8|REPLCONF|$14|listening-port|$4|7000|"
-                    + "*5|$8|REPLCONF|$4|capa|$3|eof|$4|capa|$6|psync2|",
+                    + "*7|$8|REPLCONF|$4|capa|$3|eof|$4|capa|$6|psync2|"
+                    + "$4|capa|$15|embedded-stream|",
                 "* Partial resynchronization not possible (no cached master)",
                 "send *3|$5|PSYNC|$1|?|$2|-1|",
                 "* Full resync from master: \(idA):1000",

@@ -55,7 +55,8 @@ func describe(_ effect: PrimaryEffect) -> String {
     switch effect {
     case .send(let session, let bytes): "send \(session) \(text(bytes))"
     case .startStream(let session, let from): "stream \(session) from \(from)"
-    case .startSnapshot(let sessions, let endMark): "snapshot for \(sessions) mark \(endMark)"
+    case .startSnapshot(let sessions, let endMark, let embedsStream):
+        "snapshot for \(sessions) mark \(endMark)\(embedsStream ? " with stream" : "")"
     case .close(let session): "close \(session)"
     case .feedPing: "feed PING"
     case .backlogCreated: "backlog created"

@@ -72,6 +72,8 @@ class RedisPy(threading.Thread):
         addresses = [("127.0.0.1", s.port) for s in sentinels]
         finder = Sentinel(addresses, socket_timeout=0.3)
         self.client = finder.master_for(NAME, socket_timeout=0.3)
+        #: When each acknowledged write was sent and answered: the answer to one that was sent
+        #: before a kill may be read after it.
         self.acknowledged = []
         self.stopped = threading.Event()
 
@@ -79,9 +81,10 @@ class RedisPy(threading.Thread):
         import redis
 
         while not self.stopped.is_set():
+            sent = time.monotonic()
             try:
                 self.client.set("py", len(self.acknowledged))
-                self.acknowledged.append(time.monotonic())
+                self.acknowledged.append((sent, time.monotonic()))
             except redis.RedisError:
                 pass
             time.sleep(0.002)
@@ -115,13 +118,13 @@ def one_round(group):
         killed = time.monotonic()
         by_cli = None
         end = killed + 60
-        while by_cli is None or client.acknowledged[-1] <= killed:
+        while by_cli is None or client.acknowledged[-1][0] <= killed:
             if by_cli is None and cli_writes(group.sentinels, victim.port):
                 by_cli = time.monotonic() - begun
             if time.monotonic() > end:
                 raise AssertionError("no failover within 60 s")
             time.sleep(0.005)
-        by_py = next(at for at in client.acknowledged if at > killed) - begun
+        by_py = next(at for sent, at in client.acknowledged if sent > killed) - begun
     finally:
         client.stopped.set()
         client.join(5)
