@@ -29,8 +29,10 @@ let package = Package(
     targets: [
         // Headers of the C library that Swift cannot import by itself.
         .systemLibrary(name: "CLinux"),
+        // Hashes of passwords. The scripts install it where it is missing.
+        .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
         // Bytes and structures.
-        .target(name: "Base", dependencies: ["CLinux"], swiftSettings: strict),
+        .target(name: "Base", dependencies: ["CLinux", "COpenSSL"], swiftSettings: strict),
         .target(name: "HashSlots", dependencies: ["Base"], swiftSettings: pure),
         .target(name: "RESP", dependencies: ["Base"], swiftSettings: strict),
         .target(name: "Storage", dependencies: ["Base", "HashSlots"], swiftSettings: strict),
