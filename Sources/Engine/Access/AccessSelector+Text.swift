@@ -82,13 +82,9 @@ extension AccessSelector {
     ) -> Int? {
         var best: (index: Int, wrong: Int, right: Int)?
         for index in left {
-            let category = CommandCategories(rawValue: 1 << UInt32(index))
-            var on = 0
-            var off = 0
-            for (id, fact) in catalogue.facts.enumerated()
-            where !fact.categories.isDisjoint(with: category) {
-                if rest.commands[UInt16(id)] { on += 1 } else { off += 1 }
-            }
+            let category = catalogue.categories[index]
+            let on = rest.commands.common(category)
+            let off = category.common(category) - on
             let wrong = allowsFuture ? on : off
             let right = allowsFuture ? off : on
             guard right > wrong else { continue }

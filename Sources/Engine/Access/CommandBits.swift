@@ -13,6 +13,11 @@ public struct CommandBits: Equatable, Sendable {
         return bits
     }()
 
+    /// How many commands are in both.
+    func common(_ other: CommandBits) -> Int {
+        zip(words, other.words).reduce(0) { $0 + ($1.0 & $1.1).nonzeroBitCount }
+    }
+
     subscript(_ id: UInt16) -> Bool {
         get { words[Int(id) / 64] & (1 << UInt64(id % 64)) != 0 }
         set {
@@ -48,6 +53,9 @@ struct CommandCatalogue {
     private var ids: [[UInt8]: UInt16] = [:]
     /// The commands that are no part of another, in the order of their declaration.
     private(set) var tops: [UInt16] = []
+    /// The commands of each category, in the order of their names.
+    private(set) var categories = [CommandBits](
+        repeating: .none, count: CommandCategories.names.count)
 
     init(_ table: UnsafeMutablePointer<CommandTable>) {
         for id in 0..<table.pointee.count {
@@ -63,6 +71,10 @@ struct CommandCatalogue {
                     hasKeys: hasKeys, channels: CommandCatalogue.channels(of: declaration),
                     isFree: command.flags.contains(.noAuth)))
             ids[name] = UInt16(id)
+            for index in categories.indices
+            where declaration.categories.rawValue & (1 << UInt32(index)) != 0 {
+                categories[index][UInt16(id)] = true
+            }
             if isPart {
                 facts[Int(command.parent)].parts.append(UInt16(id))
             } else {
