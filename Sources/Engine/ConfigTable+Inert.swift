@@ -1,6 +1,6 @@
 // Directives that change nothing here. Each is accepted and shown because configurations in use
 // have it, and each has its reason, which docs/compatibility.md repeats. Whatever would break a
-// promise by being ignored (a log for every write, encryption, access lists) is refused instead:
+// promise by being ignored (a log for every write, encryption) is refused instead:
 // see `addUnsupported`.
 import Base
 

@@ -6,6 +6,7 @@ public typealias AccessUserPointer = UnsafeMutablePointer<AccessUser>
 
 public struct AccessControl: ~Copyable {
     let catalogue: CommandCatalogue
+    let plainUses: PlainUses
     /// In the order of their names.
     public private(set) var users: [AccessUserPointer]
     public let defaultUser: AccessUserPointer
@@ -15,6 +16,7 @@ public struct AccessControl: ~Copyable {
 
     init(_ table: UnsafeMutablePointer<CommandTable>) {
         catalogue = CommandCatalogue(table)
+        plainUses = PlainUses(catalogue)
         defaultUser = .allocate(capacity: 1)
         defaultUser.initialize(
             to: AccessUser(name: AccessControl.defaultName, .unlimited, catalogue))

@@ -35,8 +35,8 @@ public struct AccessLog {
     private static let searched = 10
 
     public mutating func add(_ entry: Entry, atMost limit: Int) {
-        if let index = entries.prefix(AccessLog.searched).firstIndex(where: { $0.isSame(as: entry) })
-        {
+        let latest = entries.prefix(AccessLog.searched)
+        if let index = latest.firstIndex(where: { $0.isSame(as: entry) }) {
             var known = entries.remove(at: index)
             known.count += 1
             known.at = entry.at

@@ -110,12 +110,14 @@ public struct AccessUser: ~Copyable {
     var definition: AccessDefinition
     /// For each command: allowed, whatever its arguments are.
     private let free: UnsafeMutablePointer<UInt64>
+    private var plain: PlainKeys
     public private(set) var isUnlimited = false
 
     init(name: [UInt8], _ definition: AccessDefinition, _ catalogue: CommandCatalogue) {
         self.name = name
         self.definition = definition
         free = .allocate(capacity: CommandBits.words)
+        plain = PlainKeys(definition, catalogue)
         update(catalogue)
     }
 
@@ -123,6 +125,7 @@ public struct AccessUser: ~Copyable {
 
     mutating func set(_ definition: AccessDefinition, _ catalogue: CommandCatalogue) {
         self.definition = definition
+        plain = PlainKeys(definition, catalogue)
         update(catalogue)
     }
 
@@ -139,6 +142,13 @@ public struct AccessUser: ~Copyable {
     func mayRunAnyhow(_ id: UInt16) -> Bool {
         free[Int(id &>> 6)] & (1 &<< UInt64(id & 63)) != 0
     }
+
+    /// True when a look at plain arguments is enough to allow the call.
+    @inline(__always)
+    func certainlyMayRun(
+        _ command: UnsafeMutablePointer<Command>, _ use: KeyUse,
+        _ arguments: UnsafePointer<Bytes>, _ count: Int
+    ) -> Bool { plain.grants(command, use, arguments, count) }
 
     public var nameText: String { String(decoding: name, as: UTF8.self) }
     /// Clients are this user without asking.

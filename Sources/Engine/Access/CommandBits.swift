@@ -45,6 +45,8 @@ struct CommandCatalogue {
         let isPart: Bool
         let hasKeys: Bool
         let channels: ChannelUse?
+        /// What is at most done with its keys, when these are one plain range of arguments.
+        let plainUse: KeyUse?
         /// Allowed to everybody, for it is how one becomes somebody.
         let isFree: Bool
     }
@@ -69,6 +71,8 @@ struct CommandCatalogue {
                 Fact(
                     fullName: name, categories: declaration.categories, isPart: isPart,
                     hasKeys: hasKeys, channels: CommandCatalogue.channels(of: declaration),
+                    plainUse: CommandCatalogue.plainUse(
+                        declaration, hasFinder: table.pointee.keyFinders[UInt16(id)] != nil),
                     isFree: command.flags.contains(.noAuth)))
             ids[name] = UInt16(id)
             for index in categories.indices
@@ -89,6 +93,16 @@ struct CommandCatalogue {
         let wanted = AccessWords.lowercased(name)
         let index = CommandCategories.names.firstIndex { Bytes($0).array == wanted }
         return index.map { CommandCategories(rawValue: 1 << UInt32($0)) }
+    }
+
+    private static func plainUse(_ declaration: CommandDeclaration, hasFinder: Bool) -> KeyUse? {
+        guard declaration.keys.count == 1, let spec = declaration.keys.first,
+            case .index = spec.begin, case .range(_, _, let limit) = spec.find, limit == 0,
+            spec.flags.isDisjoint(with: [.incomplete, .notKey])
+        else { return nil }
+        // Where it depends on other arguments: whoever may do all may do it anyhow.
+        if spec.flags.contains(.variableFlags) { return .all }
+        return hasFinder ? nil : KeyUse(spec.flags)
     }
 
     /// Who leaves a channel needs no permission.
