@@ -24,6 +24,18 @@ public enum Permission: Equatable, Sendable {
         }
     }
 
+    /// What a script is told, after the code of an error.
+    public var refusalInScript: String {
+        let reason =
+            switch self {
+            case .granted, .deniedCommand: "can't run this command or subcommand"
+            case .deniedKey:
+                "can't access at least one of the keys mentioned in the command arguments"
+            case .deniedChannel: "can't publish to the channel mentioned in the command"
+            }
+        return "The user executing the script \(reason)"
+    }
+
     /// The error line of EXEC, for what was allowed while it was queued.
     var refusalOfExec: String {
         let reason =
