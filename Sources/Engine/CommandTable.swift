@@ -26,7 +26,8 @@ public struct CommandTable: ~Copyable {
     private static let noParent: UInt16 = .max
     private static let free: UInt16 = .max
     private static let placeCount = 4096
-    private static let limit = 1024
+    /// How many commands there can be.
+    static let limit = 1024
     private let places: UnsafeMutablePointer<Place>
     /// Names longer than 16 bytes, by folded name with their parent (rare).
     private var longNames: [String: UInt16] = [:]

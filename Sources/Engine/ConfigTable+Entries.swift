@@ -35,6 +35,10 @@ extension ConfigTable {
         table.number("maxclients", \.maxClients, 1...Int(UInt32.max), flags: [.process])
         table.bool("protected-mode", \.protectedMode)
         table.text("requirepass", \.requirePassword, flags: [.sensitive])
+        table.text("aclfile", \.accessFile, flags: [.immutable])
+        table.number("acllog-max-len", \.accessLogLength, 0...Int.max)
+        table.choice(
+            "acl-pubsub-default", \.channelsByDefault, ["allchannels", "resetchannels"])
         let guarded = ["no", "yes", "local"]
         table.choice("enable-debug-command", \.enableDebugCommand, guarded, flags: [.immutable])
         table.choice("enable-module-command", \.enableModuleCommand, guarded, flags: [.immutable])

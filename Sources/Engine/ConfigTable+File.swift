@@ -65,9 +65,7 @@ extension ConfigTable {
 private struct ConfigReader {
     /// The first `save` line replaces the default points, further ones add to it.
     private var hasSave = false
-    private var users: Set<String> = []
-    /// The line that gives the default user a hashed password.
-    private var hashedUser: String?
+    private var users: Set<[UInt8]> = []
 
     /// Takes one directive; nil, or what is wrong with it.
     mutating func take(
@@ -87,7 +85,7 @@ private struct ConfigReader {
         case ("rename-command", 2):
             return rename(values[0], values[1], &settings, isCommand)
         case ("user", 1...):
-            return user(values, line, &settings)
+            return user(line, &settings)
         case ("loadmodule", 1...):
             return "'loadmodule' is not supported by this version: modules are linked in"
         case ("sentinel", 1...):
@@ -146,41 +144,37 @@ private struct ConfigReader {
         isCommand(name) && !isCommand("\u{0}")
     }
 
-    /// The reference writes the default user into every file that it rewrites; that line is
-    /// read. Any other user is refused: there are no access lists in this version.
-    private mutating func user(
-        _ values: [String], _ line: String, _ settings: inout Settings
-    ) -> String? {
-        guard users.insert(values[0]).inserted else {
-            return "Error in user declaration '\(values[0])': Duplicate user"
+    /// What can be said of a user without the table of commands, which is not there yet.
+    private mutating func user(_ line: String, _ settings: inout Settings) -> String? {
+        let words = Array((AccessWords.split(Array(line.utf8)) ?? []).dropFirst())
+        guard let name = words.first else { return nil }
+        func problem(_ word: [UInt8], _ problem: AccessProblem) -> String {
+            "Error in user declaration '\(String(decoding: word, as: UTF8.self))': "
+                + problem.text
         }
-        let refusal = "'user' is not supported by this version, but for an unrestricted default"
-        guard values[0] == "default" else { return refusal }
-        let harmless: Set<String> = [
-            "on", "nopass", "sanitize-payload", "skip-sanitize-payload", "~*", "allkeys", "&*",
-            "allchannels", "+@all", "allcommands", "resetkeys", "resetchannels", "resetpass",
-            "clearselectors",
-        ]
-        for word in values.dropFirst() {
-            if word.hasPrefix(">") {
-                settings.requirePassword = String(word.dropFirst())
-            } else if word.hasPrefix("#"), word.utf8.count == 65 {
-                hashedUser = line
-            } else if !harmless.contains(word) {
-                return refusal
+        guard users.insert(name).inserted else { return problem(name, .duplicateUser) }
+        let rules: [[UInt8]]
+        switch AccessWords.merged(Array(words.dropFirst())) {
+        case .success(let merged): rules = merged
+        case .failure(let unclosed):
+            return problem(words[1 + unclosed.index], .syntax)
+        }
+        var tried = AccessDefinition(channelsByDefault: false)
+        for rule in rules {
+            do throws(AccessProblem) {
+                try tried.apply(rule, nil, channelsByDefault: false)
+            } catch .unknownCommand {
+                continue
+            } catch {
+                return problem(rule, error)
             }
         }
+        settings.users.append(words)
         return nil
     }
 
     /// What only the whole can be wrong about.
     func finish(_ settings: Settings) -> ConfigError? {
-        if let hashedUser, settings.requirePassword.isEmpty {
-            return ConfigError(
-                line: 0, text: hashedUser,
-                reason: "the password of user default is known as a hash only: "
-                    + "add it as requirepass")
-        }
         if settings.clusterEnabled, settings.replicaOf != nil {
             return ConfigError(
                 line: 0, text: "",

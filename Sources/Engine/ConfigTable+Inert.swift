@@ -1,6 +1,6 @@
 // Directives that change nothing here. Each is accepted and shown because configurations in use
 // have it, and each has its reason, which docs/compatibility.md repeats. Whatever would break a
-// promise by being ignored (a log for every write, encryption, access lists) is refused instead:
+// promise by being ignored (a log for every write, encryption) is refused instead:
 // see `addUnsupported`.
 import Base
 
@@ -86,8 +86,6 @@ extension ConfigTable {
             """
             concerns a feature whose commands this version does not have
             """)
-        family.number("acllog-max-len", 128, 0...Int.max)
-        family.choice("acl-pubsub-default", "resetchannels", ["allchannels", "resetchannels"])
         family.number("busy-reply-threshold", 5000, 0...Int.max, alias: "lua-time-limit")
         family.text("locale-collate", "")
         return family
@@ -208,7 +206,6 @@ extension ConfigTable {
         only(
             &table, "syslog-enabled", "no", ["no", "yes"], [.immutable],
             "set logfile, or let the supervisor log")
-        only(&table, "aclfile", "", nil, [.immutable], "this version has one user, default")
         only(&table, "socket-mark-id", "0", nil, [.immutable], "sockets are not marked")
         only(&table, "tls-port", "0", nil, [], noTLS)
         for name in ["tls-cluster", "tls-replication"] {

@@ -161,9 +161,19 @@ enum ConfigValue {
     }
 
     /// Text between quotes, so that it reads back the same.
-    static func quoted(_ text: String) -> String {
+    static func quoted(_ text: String) -> String { quoted(Array(text.utf8)) }
+
+    /// A word of a line: as it is when it reads back like that, else between quotes.
+    static func quotedIfNeeded(_ word: [UInt8]) -> String {
+        let special = Array("\"'\\".utf8)
+        let isPlain = !word.isEmpty
+            && word.allSatisfy { (33...126).contains($0) && !special.contains($0) }
+        return isPlain ? String(decoding: word, as: UTF8.self) : quoted(word)
+    }
+
+    private static func quoted(_ text: [UInt8]) -> String {
         var out = "\""
-        for byte in text.utf8 {
+        for byte in text {
             switch byte {
             case UInt8(ascii: "\\"), UInt8(ascii: "\""):
                 out += "\\"

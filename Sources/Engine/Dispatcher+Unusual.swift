@@ -239,6 +239,18 @@ extension ExecutorPointer {
         for queued in commands {
             let first = pointee.arguments.count
             transaction.pointee.arguments(of: queued, into: &pointee.arguments)
+            // Users may have changed since it was queued.
+            let permission = permission(
+                of: session, queued.command, UnsafePointer(pointee.arguments.base + first),
+                pointee.arguments.count - first)
+            if permission != .granted {
+                noteDenied(
+                    permission, session, queued.command,
+                    UnsafePointer(pointee.arguments.base + first))
+                writeError(session, permission.refusalOfExec)
+                pointee.arguments.truncate(to: first)
+                continue
+            }
             call(
                 queued.command, UnsafePointer(pointee.arguments.base + first),
                 pointee.arguments.count - first, session, nil)
@@ -267,9 +279,7 @@ extension ExecutorPointer {
                 id: pointee.nextSessionID, peer: peer, local: local,
                 now: pointee.now.instant))
         pointee.nextSessionID &+= 1
-        if pointee.settings.requirePassword.isEmpty {
-            session.pointee.flags.insert(.authenticated)
-        }
+        beginAccess(session)
         pointee.sessions.insert(session)
         return session
     }

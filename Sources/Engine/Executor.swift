@@ -173,6 +173,8 @@ public struct Executor: ~Copyable {
     /// Sessions that are shown every command.
     public var monitors = PointerList()
 
+    /// The users.
+    public let access: UnsafeMutablePointer<AccessControl>
     public var watch = WatchTable()
     public var settings = Settings()
     public var stats = Stats()
@@ -203,6 +205,8 @@ public struct Executor: ~Copyable {
         self.commands = commands
         self.now = now
         prng = Prng(seed: seed)
+        access = .allocate(capacity: 1)
+        access.initialize(to: AccessControl(commands))
         backlog = .allocate(capacity: 1)
         backlog.initialize(to: Backlog(offset: 0))
         log = .allocate(capacity: 1)
@@ -241,6 +245,8 @@ public struct Executor: ~Copyable {
         eventChannel.deallocate()
         tracking.deinitialize(count: 1)
         tracking.deallocate()
+        access.deinitialize(count: 1)
+        access.deallocate()
         pubsub.deinitialize(count: 1)
         pubsub.deallocate()
         backlog.deinitialize(count: 1)

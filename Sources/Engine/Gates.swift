@@ -34,6 +34,13 @@ extension ExecutorPointer {
                 command, session, reply,
                 ErrorReply("ERR Command not allowed inside a transaction"))
         }
+        let permission = permission(of: session, command, arguments, count)
+        if permission != .granted {
+            noteDenied(permission, session, command, arguments)
+            let name = pointee.commands.pointee.declarations[Int(command.pointee.id)].fullName
+            refuse(command, session, permission.refusal(of: name))
+            return .answered
+        }
         if pointee.routing != nil, !fromPrimary,
             !servesHere(command, arguments, count, session, key)
         {

@@ -5,9 +5,9 @@ import Base
 import RESP
 
 public struct SessionFlags: OptionSet, Sendable {
-    public let rawValue: UInt32
+    public let rawValue: UInt64
     @inline(__always)
-    public init(rawValue: UInt32) { self.rawValue = rawValue }
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
 
     /// May run commands: authenticated, or no password is set.
     public static let authenticated = SessionFlags(rawValue: 1 << 0)
@@ -47,7 +47,9 @@ public struct SessionFlags: OptionSet, Sendable {
     /// Has no socket: internal runs (tests, loading).
     public static let detached = SessionFlags(rawValue: 1 << 21)
     /// A replica that asked for a dump only (redis-cli --rdb), or an importing tool.
-    public static let rdbOnly = SessionFlags(rawValue: 1 << 22)
+    public static let rdbOnly = SessionFlags(rawValue: 1 << 32)
+    /// Its user may not do everything: each command asks.
+    public static let restricted = SessionFlags(rawValue: 1 << 22)
     public static let pubsub = SessionFlags(rawValue: 1 << 23)
     /// Commands that would wait answer at once: scripts.
     public static let denyBlocking = SessionFlags(rawValue: 1 << 24)
@@ -70,7 +72,7 @@ public struct SessionFlags: OptionSet, Sendable {
     /// Any of these: dispatch takes the slow look.
     public static let unusual: SessionFlags = [
         .multi, .asking, .replyOff, .replySkip, .replySkipNext, .monitor, .fromPrimary, .replica,
-        .pubsub, .executing, .tracking,
+        .pubsub, .executing, .tracking, .restricted,
     ]
 
     /// Nothing that needs the slow look, and allowed to run commands.
@@ -154,7 +156,10 @@ public struct Session: ~Copyable {
     public var name: String = ""
     public var libraryName: String = ""
     public var libraryVersion: String = ""
-    public var user: String = "default"
+    /// Who the client is; nil for the node's own sessions, which may do everything.
+    public internal(set) var user: AccessUserPointer?
+    /// Has named a password, or began when none was needed.
+    public internal(set) var isLoggedIn = false
     public let createdAt: Instant
     public var lastInteraction: Instant
     public var softLimitSince: Instant?

@@ -57,6 +57,13 @@ public struct Settings {
     public var maxClients = 10000
     public var protectedMode = true
     public var requirePassword = ""
+    /// `user` lines, as words: the name, then rules.
+    public var users: [[[UInt8]]] = []
+    /// The file that users are kept in; empty for none.
+    public var accessFile = ""
+    public var accessLogLength = 128
+    /// `allchannels` or `resetchannels`: what new users may listen to.
+    public var channelsByDefault = "resetchannels"
     public var enableDebugCommand = "no"
     public var enableModuleCommand = "no"
     public var enableProtectedConfigs = "no"

@@ -27,6 +27,11 @@ public struct Stats {
     public var readsProcessed: Int64 = 0
     public var writesProcessed: Int64 = 0
     public var dumpPayloadSanitizations: Int64 = 0
+    /// What users were denied: logins, commands, keys, channels.
+    public var deniedLogins: Int64 = 0
+    public var deniedCommands: Int64 = 0
+    public var deniedKeys: Int64 = 0
+    public var deniedChannels: Int64 = 0
     public var lostWriteFiles: Int64 = 0
     public var lostWriteCommands: Int64 = 0
     public var peakMemory: Int = 0

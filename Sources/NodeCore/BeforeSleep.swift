@@ -243,6 +243,7 @@ extension NodePointer {
                 session.pointee.output.pointee.append("+OK\r\n")
             }
             executor.unblock(session)
+        case .accessFile(let id): usersSaved(session: id, failure)
         }
     }
 }

@@ -167,7 +167,8 @@ extension NodePointer {
     ) throws(BootError) -> Int64? {
         closeReplay()
         let session = executor.openSession(peer: "", local: "")
-        session.pointee.flags.formUnion([.fromPrimary, .fromLog, .authenticated, .detached])
+        executor.makeSuperuser(session)
+        session.pointee.flags.formUnion([.fromPrimary, .fromLog, .detached])
         pointee.log.replay = LogReplay(
             name: name, scanner: AOFScanner(largestString: settings.maxBulkLength),
             session: session)

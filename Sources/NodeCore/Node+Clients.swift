@@ -19,8 +19,8 @@ extension NodePointer {
             executor.pointee.stats.rejectedConnections += 1
             return .refuse(text: "-ERR max number of clients reached\r\n")
         }
-        if settings.protectedMode, settings.requirePassword.isEmpty, !unixSocket,
-            !isLoopback(peer)
+        if settings.protectedMode, executor.pointee.access.pointee.defaultNeedsNoPassword,
+            !unixSocket, !isLoopback(peer)
         {
             executor.pointee.stats.rejectedConnections += 1
             return .refuse(text: protectedModeText)

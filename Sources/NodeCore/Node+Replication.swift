@@ -237,7 +237,8 @@ extension NodePointer {
         let offset = pointee.upstream.resume?.offset ?? pointee.history.offset
         let session = executor.openSession(
             peer: pointee.upstream.primary.map { "\($0)" } ?? "", local: "")
-        session.pointee.flags.formUnion([.fromPrimary, .authenticated, .detached])
+        executor.makeSuperuser(session)
+        session.pointee.flags.formUnion([.fromPrimary, .detached])
         session.pointee.appliedOffset = offset
         session.pointee.database = pointee.upstreamDatabase
         pointee.upstreamSession = session

@@ -43,6 +43,7 @@ enum FileTicket {
     case snapshotProgress(file: UInt64, bytes: Int)
     case lostWrites(commands: Int, bytes: Int, name: String)
     case configRewrite(session: UInt64)
+    case accessFile(session: UInt64)
     case log(LogTicket)
 }
 
@@ -152,6 +153,7 @@ extension NodePointer {
         executor.initialize(
             to: Executor(keyspace: keyspace, commands: commands, now: now, seed: seed))
         executor.pointee.settings = settings
+        executor.setRequiredPassword(settings.requirePassword)
         let node = NodePointer.allocate(capacity: 1)
         node.initialize(to: Node(executor: executor, settings: settings, now: now))
         executor.pointee.host = UnsafeMutableRawPointer(node)
@@ -245,6 +247,21 @@ extension NodePointer {
                 ticket: ticket(.configRewrite(session: session))))
     }
 
+    /// Writes the users into their file; `session` is answered when that is done.
+    func saveUsers(session: UInt64) {
+        var contents: [UInt8] = []
+        for line in executor.pointee.access.pointee.lines { contents += line + [10] }
+        request(
+            .rewriteConfig(
+                path: settings.accessFile, contents: contents,
+                ticket: ticket(.accessFile(session: session))))
+    }
+
+    /// The lines of users for the configuration file: none when they have a file of their own.
+    public var userLines: [String] {
+        settings.accessFile.isEmpty ? executor.pointee.access.pointee.configurationLines : []
+    }
+
     /// True when this node follows a primary.
     public var isReplica: Bool { executor.pointee.alerts.contains(.isReplica) }
 
@@ -288,6 +305,8 @@ extension NodePointer {
         configureAccess(executor.pointee.keyspace)
         executor.applyEventSettings()
         executor.applyObservationSettings()
+        executor.pointee.access.pointee.channelsByDefault =
+            settings.channelsByDefault == "allchannels"
         refreshOutputLimits()
         executor.applyAckSettings()
         logSettingsChanged()

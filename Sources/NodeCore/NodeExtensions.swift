@@ -9,6 +9,7 @@ public var nodeExtensions: [Extension] {
         Extension("cluster") { $0.registerClusterCommands() },
         Extension("migrate") { $0.registerMigrateCommand() },
         Extension("config") { $0.registerConfigCommands() },
+        Extension("access") { $0.registerAccessCommands() },
         Extension("info") { $0.registerInfoCommand() },
         Extension("memory") { $0.registerMemoryCommands() },
         Extension("debug") { $0.registerDebugCommand() },

@@ -62,7 +62,7 @@ public enum LogWriteResult: Sendable {
 }
 
 /// Why a file request failed.
-public struct FileFailure: Sendable, Equatable {
+public struct FileFailure: Error, Sendable, Equatable {
     /// `open`, `write`, `fsync`, `rename`.
     public var operation: String
     public var path: String

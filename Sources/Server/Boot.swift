@@ -256,6 +256,7 @@ private struct NodeProcess: ~Copyable {
         showLogo(loop)
         for line in SystemCheck.backlogWarnings(settings.tcpBacklog) { loop.log(.warning, line) }
         loop.log(.warning, "Server initialized")
+        try loadUsers(node)
         if let sentinel { return try startSentinel(sentinel, loop) }
         for line in SystemCheck.memoryWarnings() { loop.log(.warning, "WARNING \(line)") }
         try loadData(loop, node)
@@ -265,6 +266,23 @@ private struct NodeProcess: ~Copyable {
             loop.turn(atMost: Milliseconds(50))
         }
         if loop.pointee.ending == nil { node.start() }
+    }
+
+    /// Before anybody is served, and before the administration's other ways to files are needed.
+    private func loadUsers(_ node: NodePointer) throws(BootFailure) {
+        node.pointee.admin.readAccessFile = { path in
+            do throws(SystemError) {
+                guard let contents = try Syscalls.contents(ofFile: path) else {
+                    return .failure(
+                        FileFailure(operation: "open", path: path, reason: errorText(ENOENT)))
+                }
+                return .success(contents)
+            } catch {
+                return .failure(
+                    FileFailure(operation: "open", path: path, reason: error.reason))
+            }
+        }
+        if let lines = node.loadUsersAtStart() { throw BootFailure(lines) }
     }
 
     /// The log if there is one, else the snapshot: also where the log is only just switched on, so

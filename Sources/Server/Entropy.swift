@@ -1,5 +1,6 @@
 // The only source of randomness: the kernel, asked once at start for the seed of the node's
-// generator and the key of its hash tables. Everything random afterwards follows from the seed.
+// generator and the key of its hash tables. Everything random afterwards follows from the seed,
+// but passwords, which nobody may guess.
 import Base
 import CLinux
 import Glibc
@@ -8,6 +9,10 @@ enum Entropy {
     static func sipKey() -> SipKey { SipKey(word(), word()) }
 
     static func seed() -> UInt64 { word() }
+
+    static func bytes(_ count: Int) -> [UInt8] {
+        (0..<count).map { _ in UInt8(truncatingIfNeeded: word()) }
+    }
 
     private static func word() -> UInt64 {
         var value: UInt64 = 0

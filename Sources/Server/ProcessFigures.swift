@@ -25,6 +25,7 @@ extension EventLoopPointer {
                 return nil
             }
         }
+        node.pointee.admin.secretBytes = { Entropy.bytes($0) }
         node.pointee.admin.reloadLog = {
             var folder = LogFolder(loop: nil)
             return node.reloadLog(&folder)

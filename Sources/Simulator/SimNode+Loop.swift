@@ -159,7 +159,8 @@ extension Simulation {
         node.setNow(owner.clock.now(time))
         let executor = node.executor
         let session = executor.openSession(peer: "127.0.0.1:1", local: "")
-        session.pointee.flags.formUnion([.authenticated, .detached])
+        executor.makeSuperuser(session)
+        session.pointee.flags.insert(.detached)
         var request = "*\(words.count)\r\n"
         for word in words { request += "$\(word.utf8.count)\r\n\(word)\r\n" }
         session.pointee.input.pointee.append(request)

@@ -73,7 +73,7 @@ import Testing
         #expect(reason("dir \"x") == "Unbalanced quotes in configuration line")
         #expect(reason("maxmemory 1zb") == "argument must be a memory value")
         #expect(reason("dbfilename a/b") == "dbfilename can't be a path, just a filename")
-        #expect(reason("user default on\nuser default on")?.hasSuffix("Duplicate user") == true)
+        #expect(reason("user default on\nuser default on")?.hasSuffix("in config files") == true)
         #expect(
             reason("cluster-enabled yes\nreplicaof a 1")
                 == "replicaof directive not allowed in cluster mode")
@@ -95,9 +95,15 @@ import Testing
         #expect(reason("appendfsync sometimes") != nil)
         #expect(reason("appenddirname a/b") == "appenddirname can't be a path, just a dirname")
         #expect(reason("tls-port 7000")?.contains("not supported") == true)
-        #expect(reason("aclfile users.acl")?.contains("not supported") == true)
+        #expect(reason("aclfile users.acl") == nil)
         #expect(reason("user default on nopass ~* &* +@all") == nil)
-        #expect(reason("user eve on")?.contains("not supported") == true)
+        #expect(reason("user eve on +nosuch") == nil)
+        #expect(
+            reason("user eve on >x yes")
+                == "Error in user declaration 'yes': Syntax error")
+        #expect(
+            reason("user eve on (+get ~x")
+                == "Error in user declaration '(+get': Syntax error")
     }
 
     @Test func inertDirectivesAreShown() throws {

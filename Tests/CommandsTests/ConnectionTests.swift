@@ -32,7 +32,7 @@ import Testing
 
     @Test func passwordIsAskedFor() {
         let server = CommandHarness()
-        server.executor.pointee.settings.requirePassword = "secret"
+        server.executor.setRequiredPassword("secret")
         let client = server.connect()
         #expect(server.run(["PING"], on: client) == .error("NOAUTH Authentication required."))
         #expect(server.run(["AUTH", "wrong"], on: client).text?.hasPrefix("WRONGPASS") == true)

@@ -69,7 +69,7 @@ private struct KillFilter {
     var localAddress: Bytes?
     var type: ClientType?
     var id: UInt64?
-    var user: Bytes?
+    var user: AccessUserPointer?
     var skipsCaller = true
 
     func matches(_ session: UnsafeMutablePointer<Session>, caller: Bool) -> Bool {
@@ -79,7 +79,7 @@ private struct KillFilter {
         if let localAddress, localAddress.string != session.pointee.localAddress { return false }
         if let type, ClientType(of: session) != type { return false }
         if let id, session.pointee.id != id { return false }
-        if let user, user.string != session.pointee.user { return false }
+        if let user, user != session.pointee.user { return false }
         return true
     }
 }
@@ -136,11 +136,11 @@ private func killFilterOrReply(_ call: Call) -> KillFilter? {
         } else if option.matches("laddr") {
             filter.localAddress = value
         } else if option.matches("user") {
-            guard value == "default" else {
+            guard let user = call.executor.pointee.access.pointee.find(value.array) else {
                 call.reply.error("ERR No such user '\(value.string)'")
                 return nil
             }
-            filter.user = value
+            filter.user = user
         } else if option.matches("skipme"), value.matches("yes") || value.matches("no") {
             filter.skipsCaller = value.matches("yes")
         } else {

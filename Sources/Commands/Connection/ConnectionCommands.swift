@@ -126,7 +126,7 @@ private func auth(_ call: Call) {
         return
     }
     for index in 1..<call.count { call.redact(index) }
-    if call.count == 2, call.executor.pointee.settings.requirePassword.isEmpty {
+    if call.count == 2, call.executor.pointee.access.pointee.defaultNeedsNoPassword {
         call.reply.error(
             """
             ERR AUTH <password> called without any password configured for the default user. \
@@ -142,28 +142,8 @@ private func auth(_ call: Call) {
     }
 }
 
-/// Logs the session in. There is one user, `default`, with `requirepass` as its password; with
-/// none set, any will do.
 private func authenticate(_ call: Call, user: Bytes, password: Bytes) -> Bool {
-    let wanted = call.executor.pointee.settings.requirePassword
-    guard user == "default", wanted.isEmpty || equalInConstantTime(wanted, password) else {
-        return false
-    }
-    call.session.pointee.flags.insert(.authenticated)
-    call.session.pointee.user = "default"
-    return true
-}
-
-/// Compares so that the time taken tells nothing of where a wrong password goes wrong.
-private func equalInConstantTime(_ secret: String, _ given: Bytes) -> Bool {
-    secret.withBytes { secret in
-        var difference = UInt64(truncatingIfNeeded: secret.count ^ given.count)
-        for index in 0..<secret.count {
-            let other = given.isEmpty ? 0 : given[index % given.count]
-            difference |= UInt64(secret[index] ^ other)
-        }
-        return difference == 0
-    }
+    call.executor.authenticate(call.session, user: user, password: password, command: call[0])
 }
 
 private func hello(_ call: Call) {
@@ -196,7 +176,7 @@ private func hello(_ call: Call) {
             return
         }
     }
-    guard call.session.pointee.flags.contains(.authenticated) else {
+    guard call.session.pointee.isLoggedIn else {
         call.reply.error(
             """
             NOAUTH HELLO must be called with the client already authenticated, otherwise the \
@@ -247,12 +227,9 @@ private func reset(_ call: Call) {
     call.executor.disableTracking(session)
     session.pointee.flags.subtract([
         .asking, .readOnly, .pubsub, .replyOff, .replySkip, .replySkipNext,
-        .authenticated, .noTouch, .noEvict,
+        .noTouch, .noEvict,
     ])
-    if call.executor.pointee.settings.requirePassword.isEmpty {
-        session.pointee.flags.insert(.authenticated)
-    }
-    session.pointee.user = "default"
+    call.executor.resetAccess(session)
     session.pointee.database = 0
     session.pointee.protocolVersion = 2
     session.pointee.name = ""

@@ -141,12 +141,23 @@ private struct SortRequest {
             } else if isCluster {
                 call.reply.error("ERR BY option of SORT denied in Cluster mode." as StaticString)
                 return nil
+            } else if !call.executor.mayReadAnyKey(call) {
+                call.reply.error(
+                    "ERR BY option of SORT denied due to insufficient ACL permissions."
+                        as StaticString)
+                return nil
             }
             return 2
         }
         if option.matches("get"), left >= 1 {
             if isCluster {
                 call.reply.error("ERR GET option of SORT denied in Cluster mode." as StaticString)
+                return nil
+            }
+            if !call.executor.mayReadAnyKey(call) {
+                call.reply.error(
+                    "ERR GET option of SORT denied due to insufficient ACL permissions."
+                        as StaticString)
                 return nil
             }
             gets.append(index + 1)

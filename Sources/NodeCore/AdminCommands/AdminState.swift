@@ -35,6 +35,11 @@ public struct AdminState {
     /// The contents of a file in the node's folder (DEBUG RELOAD NOSAVE).
     public var readFile: ((String) -> [UInt8]?)?
 
+    /// The contents of a file, or why it cannot be read (ACL LOAD).
+    public var readAccessFile: ((String) -> Result<[UInt8], FileFailure>)?
+    /// Random bytes that nobody can guess (ACL GENPASS).
+    public var secretBytes: ((Int) -> [UInt8])?
+
     /// Loads the append-only file again (DEBUG LOADAOF); what was wrong, or nil.
     public var reloadLog: (() -> String?)?
 

@@ -103,6 +103,9 @@ private func configSet(_ call: Call) {
                 + "Restoring previous settings.")
         return call.reply.error(failure.text)
     }
+    if changed.contains("requirepass") {
+        call.executor.setRequiredPassword(next.requirePassword)
+    }
     if !changed.isEmpty { node.settingsChanged() }
     // A transaction is a whole: what it needs goes after it.
     if changed.contains("maxmemory"), !call.session.pointee.flags.contains(.executing) {
@@ -142,7 +145,8 @@ func rewriteConfiguration(_ call: Call, forcesAll: Bool) {
         return call.reply.error("ERR The server is running without a config file")
     }
     let old = String(decoding: node.pointee.configText, as: UTF8.self)
-    let text = ConfigTable.rewrite(old, call.executor.pointee.settings, forcesAll: forcesAll)
+    let text = ConfigTable.rewrite(
+        old, call.executor.pointee.settings, users: node.userLines, forcesAll: forcesAll)
     let contents = Array(text.utf8)
     node.pointee.configText = contents
     // A transaction cannot wait for it.

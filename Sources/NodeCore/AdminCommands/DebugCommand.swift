@@ -113,7 +113,8 @@ private func debugRestart(_ call: Call, _ node: NodePointer, gracefully: Bool) {
     if gracefully {
         if !node.pointee.configPath.isEmpty {
             let old = String(decoding: node.pointee.configText, as: UTF8.self)
-            let text = ConfigTable.rewrite(old, call.executor.pointee.settings)
+            let text = ConfigTable.rewrite(
+                old, call.executor.pointee.settings, users: node.userLines)
             node.rewriteConfig(Array(text.utf8), session: 0)
         }
         if !call.executor.pointee.settings.savePoints.isEmpty { node.queueWholeSave() }

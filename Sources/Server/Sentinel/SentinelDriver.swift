@@ -131,7 +131,7 @@ extension SentinelDriverPointer {
     private func save(_ request: SentinelPersistRequest) {
         let path = pointee.path
         do throws(SystemError) {
-            let old = try Syscalls.contents(ofFile: path) ?? []
+            let old = withUsers(try Syscalls.contents(ofFile: path) ?? [])
             try AtomicFile.replace(path, SentinelConf.merge(old, request.lines))
         } catch {
             pointee.loop.log(
@@ -143,6 +143,18 @@ extension SentinelDriverPointer {
         pointee.unsaved = nil
         pointee.loop.log(.notice, "Sentinel new configuration saved on disk")
         step(.stateSynced(version: request.version))
+    }
+
+    /// The file with the users that there are now; untouched as long as nobody speaks of users.
+    private func withUsers(_ old: [UInt8]) -> [UInt8] {
+        let node = pointee.loop.pointee.node
+        let isUntouched = node.executor.pointee.access.pointee.isUntouched
+        let text = String(decoding: old, as: UTF8.self)
+        let hasUsers = text.split(separator: "\n").contains { line in
+            ConfigTable.words(String(line))?.first?.lowercased() == "user"
+        }
+        if isUntouched, !hasUsers { return old }
+        return Array(ConfigTable.rewrite(text, users: isUntouched ? [] : node.userLines).utf8)
     }
 
     // MARK: Links

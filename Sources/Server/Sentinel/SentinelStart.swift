@@ -141,6 +141,8 @@ extension NodePointer {
         let commands = node.executor.pointee.commands
         commands.pointee.hide("quit")
         commands.pointee.hide("client|setinfo")
+        // Ours.
+        commands.pointee.hide("sentinel|monitor-cluster")
         return node
     }
 }

@@ -27,6 +27,13 @@ def need_swift():
         )
 
 
+def need_build():
+    """All that a build needs: the toolchain, and the headers of libcrypto."""
+    need_swift()
+    if not os.path.exists("/usr/include/openssl/sha.h"):
+        install(["libssl-dev"], "passwords are kept as hashes that libcrypto makes")
+
+
 def build_server(quiet=False):
     """The release server, built if its sources are newer; MARTLET_SERVER is taken as it is."""
     path = server_path()
@@ -43,7 +50,7 @@ def build_product(product, quiet=False):
     path = os.path.join(ROOT, ".build", "release", product)
     if _is_current(path):
         return path
-    need_swift()
+    need_build()
     command = ["swift", "build"] + RELEASE_FLAGS + ["--product", product]
     say("building %s: %s (a first build takes some minutes)" % (product, " ".join(command)))
     watch = Stopwatch()
