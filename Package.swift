@@ -29,6 +29,17 @@ let package = Package(
     targets: [
         // Headers of the C library that Swift cannot import by itself.
         .systemLibrary(name: "CLinux"),
+        // Lua 5.1 behind functions that no error of a script unwinds across; linked statically, so
+        // that the binary needs nothing of it where it runs.
+        .target(
+            name: "CLua",
+            cSettings: [
+                .unsafeFlags(["-I/usr/include/lua5.1", "-Wall", "-Werror", "-O2"])
+            ],
+            linkerSettings: [
+                .linkedLibrary(":liblua5.1-cjson.a"), .linkedLibrary(":liblua5.1-bitop.a"),
+                .linkedLibrary(":liblua5.1.a"), .linkedLibrary("m"),
+            ]),
         // Bytes and structures.
         .target(name: "Base", dependencies: ["CLinux"], swiftSettings: strict),
         .target(name: "HashSlots", dependencies: ["Base"], swiftSettings: pure),
@@ -49,12 +60,18 @@ let package = Package(
             name: "Commands",
             dependencies: ["Base", "HashSlots", "RESP", "Storage", "Persistence", "Engine"],
             swiftSettings: strict),
+        .target(
+            name: "Scripting",
+            dependencies: [
+                "CLua", "Base", "HashSlots", "RESP", "Storage", "Persistence", "Engine",
+            ],
+            swiftSettings: strict),
         // One node, deterministic, no I/O.
         .target(
             name: "NodeCore",
             dependencies: [
                 "Base", "HashSlots", "RESP", "Storage", "Persistence", "Replication", "Gossip",
-                "Engine", "Commands",
+                "Engine", "Commands", "Scripting",
             ],
             swiftSettings: strict),
         // The two ways to drive a node: real sockets and files, or a simulated world.

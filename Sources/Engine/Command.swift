@@ -43,6 +43,9 @@ public struct CommandFlags: OptionSet, Sendable {
     /// Can be used, but is in none of COMMAND's lists.
     public static let unlisted = CommandFlags(rawValue: 1 << 25)
 
+    /// Runs a script, whose own flags count as well.
+    public static let runsScript = CommandFlags(rawValue: 1 << 26)
+
     /// The flags that COMMAND INFO prints, in the reference's order.
     public static let printed: [(CommandFlags, StaticString)] = [
         (.write, "write"), (.readonly, "readonly"), (.denyOOM, "denyoom"), (.module, "module"),

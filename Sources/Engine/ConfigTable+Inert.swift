@@ -88,7 +88,6 @@ extension ConfigTable {
             """)
         family.number("acllog-max-len", 128, 0...Int.max)
         family.choice("acl-pubsub-default", "resetchannels", ["allchannels", "resetchannels"])
-        family.number("busy-reply-threshold", 5000, 0...Int.max, alias: "lua-time-limit")
         family.text("locale-collate", "")
         return family
     }

@@ -61,15 +61,7 @@ extension NodePointer {
         if !pointee.requests.files.isEmpty { performFiles(&shell) }
         // (10) Bus and link messages; those that wait for a sync are not among them.
         if !pointee.requests.links.isEmpty { performLinks(&shell) }
-        if !executor.pointee.logLines.isEmpty {
-            for line in executor.pointee.logLines { log(.warning, line) }
-            executor.pointee.logLines.removeAll()
-        }
-        if !pointee.requests.log.isEmpty {
-            let lines = pointee.requests.log
-            pointee.requests.log.removeAll(keepingCapacity: true)
-            for line in lines { shell.log(line) }
-        }
+        writeLogLines(&shell)
         // (11) Closing last: whoever is closed got what was queued for it.
         closeSessions(&shell)
         trimBacklog()
@@ -81,6 +73,21 @@ extension NodePointer {
         // (12) How long nothing will need doing.
         if expiryIsBehind || snapshotIsBusy || freeing || hasRequests { return .zero }
         return sleepTime()
+    }
+
+    func writeLogLines<S: Shell>(_ shell: inout S) {
+        if !executor.pointee.logLines.isEmpty {
+            for line in executor.pointee.logLines { log(.warning, line) }
+            executor.pointee.logLines.removeAll()
+        }
+        if !executor.pointee.scripts.logLines.isEmpty {
+            for line in executor.pointee.scripts.logLines { log(line.level, line.text) }
+            executor.pointee.scripts.logLines.removeAll()
+        }
+        guard !pointee.requests.log.isEmpty else { return }
+        let lines = pointee.requests.log
+        pointee.requests.log.removeAll(keepingCapacity: true)
+        for line in lines { shell.log(line) }
     }
 
     private var hasRequests: Bool {
@@ -144,12 +151,7 @@ extension NodePointer {
             // Not even a part of it: a client that is sent too much gets nothing.
             if _slowPath(isOverLimit(session)) { enforceOutputLimit(session) }
             if session.pointee.flags.contains(.closeNow) { continue }
-            shell.write(session)
-            if _slowPath(session.pointee.flags.contains(.closeAfterReply)),
-                session.pointee.output.pointee.isEmpty
-            {
-                executor.close(session)
-            }
+            writeClient(session, &shell)
             if _slowPath(watchesClientMemory) {
                 // Memory is short: a large buffer that has done its work does not stay.
                 if session.pointee.output.pointee.isEmpty {
@@ -162,6 +164,37 @@ extension NodePointer {
         if _slowPath(executor.pointee.alerts.contains(.clientsLimited)) {
             executor.pointee.evictClients(executor)
         }
+    }
+
+    @inline(__always)
+    private func writeClient<S: Shell>(
+        _ session: UnsafeMutablePointer<Session>, _ shell: inout S
+    ) {
+        shell.write(session)
+        if _slowPath(session.pointee.flags.contains(.closeAfterReply)),
+            session.pointee.output.pointee.isEmpty
+        {
+            executor.close(session)
+        }
+    }
+
+    /// What leaves while a script runs for long: replies to those that were answered meanwhile,
+    /// which are the sessions from `first` on in the list, and the log. Everything else waits for
+    /// the end of the script, which is in the middle of a change; also the closing of sessions, for
+    /// somebody may be in the middle of a list of them.
+    public func whileBusy<S: Shell>(_ shell: inout S, repliesFrom first: Int) {
+        while executor.pointee.pendingWrites.count > first {
+            guard let session = executor.pointee.pendingWrites.popLast() else { break }
+            session.pointee.flags.remove(.pendingWrite)
+            if session.pointee.flags.contains(.closeNow) { continue }
+            if session.pointee.flags.contains(.held) || mustHold(session)
+                || waitsForClusterState(session)
+            {
+                continue
+            }
+            writeClient(session, &shell)
+        }
+        writeLogLines(&shell)
     }
 
     private func closeSessions<S: Shell>(_ shell: inout S) {

@@ -77,6 +77,9 @@ private func debugProcess(_ call: Call) -> Bool {
     case ("set-skip-checksum-validation", 3):
         call.executor.pointee.checksDumpPayloads = looseInteger(call[2]) == 0
         call.reply.ok()
+    case ("set-disable-deny-scripts", 3):
+        call.executor.pointee.scripts.allowsEverything = looseInteger(call[2]) != 0
+        call.reply.ok()
     case ("pause-cron", 3):
         node.pointee.cron.isPaused = looseInteger(call[2]) != 0
         call.reply.ok()

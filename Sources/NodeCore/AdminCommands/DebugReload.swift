@@ -5,6 +5,7 @@ import Engine
 import Persistence
 import RESP
 import Replication
+import Scripting
 import Storage
 
 /// False when the subcommand is another.
@@ -68,6 +69,9 @@ extension NodePointer {
                     streamDatabase: 0, replicationID: pointee.history.id.text,
                     offset: pointee.history.offset)),
             into: &out)
+        for source in scripts.librarySources {
+            source.withBytes { writer.functionLibrary($0, into: &out) }
+        }
         let policy = executor.pointee.settings.evictionPolicy
         for database in 0..<keyspace.databaseCount where keyspace.count(database: database) > 0 {
             writer.selectDatabase(
@@ -92,6 +96,7 @@ extension NodePointer {
         let keyspace = executor.pointee.keyspace
         if flushes {
             for database in 0..<keyspace.databaseCount { keyspace.flush(database: database) }
+            scripts.flushLibraries()
         }
         beginLoad(totalBytes: Int64(contents.count))
         do throws(BootError) {
