@@ -57,7 +57,7 @@ static clua_bytes *take_arguments(lua_State *lua, int *count) {
             lua, "Please specify at least one argument for this redis lib call");
         return NULL;
     }
-    luaL_checkstack(lua, 10, "a call");
+    // A script may fill its stack up to the limit: the few slots that every C function has must do.
     clua_bytes *arguments = lua_newuserdata(lua, sizeof(clua_bytes) * (size_t)*count);
     for (int index = 1; index <= *count; index++) {
         int type = lua_type(lua, index);
@@ -67,6 +67,7 @@ static clua_bytes *take_arguments(lua_State *lua, int *count) {
             lua_pushlstring(lua, digits, (size_t)size);
             lua_replace(lua, index);
         } else if (type != LUA_TSTRING) {
+            lua_settop(lua, 0);
             clua_push_error_text(
                 lua, "Lua redis lib command arguments must be strings or integers");
             return NULL;
@@ -87,6 +88,7 @@ static int call_command(lua_State *lua, int raises) {
     clua_bytes *arguments = take_arguments(lua, &count);
     if (arguments == NULL) return raises ? lua_error(lua) : 1;
     if (vm->in_call) {
+        lua_settop(lua, 0);
         clua_push_error_text(
             lua,
             "luaRedisGenericCommand() recursive call detected. Are you doing funny stuff with "
@@ -96,6 +98,7 @@ static int call_command(lua_State *lua, int raises) {
     clua_bytes out = {NULL, 0};
     vm->in_call = 1;
     int is_refused = vm->hooks.call(vm->hooks.context, arguments, count, &out);
+    lua_settop(lua, 0);
     if (is_refused) {
         clua_push_error(lua, (const char *)out.base, (size_t)out.count);
         lua_pushliteral(lua, "ignore_error_stats_update");

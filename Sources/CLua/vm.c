@@ -200,7 +200,10 @@ static void open_libraries(lua_State *lua) {
     open_returned(lua, "struct", luaopen_struct);
     open_returned(lua, "cmsgpack", luaopen_cmsgpack);
     open_returned(lua, "bit", luaopen_bit);
-    static const char *const withheld[] = {"dofile", "loadfile", "print", NULL};
+    // Files and output; and what reaches around the sandbox, as patched reference versions have it.
+    static const char *const withheld[] = {
+        "dofile", "loadfile", "print", "getfenv", "setfenv", "newproxy", NULL,
+    };
     for (int index = 0; withheld[index] != NULL; index++) {
         lua_pushnil(lua);
         lua_setglobal(lua, withheld[index]);
@@ -311,15 +314,6 @@ struct compilation {
     clua_bytes error;
 };
 
-/// What a script set with setfenv(0, …) ends with it.
-static void restore_globals(clua_vm *vm, lua_State *lua) {
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, vm->real_globals);
-    lua_pushliteral(lua, "_G");
-    lua_rawget(lua, -2);
-    lua_replace(lua, LUA_GLOBALSINDEX);
-    lua_pop(lua, 1);
-}
-
 static int load_source(lua_State *lua, struct compilation *work) {
     const char *text = (const char *)work->source.base;
     size_t count = (size_t)work->source.count;
@@ -344,7 +338,6 @@ static int keep_reason(lua_State *lua, struct compilation *work) {
 static int compile(lua_State *lua) {
     struct compilation *work = lua_touserdata(lua, 1);
     lua_settop(lua, 0);
-    restore_globals(work->vm, lua);
     if (load_source(lua, work) != 0) return keep_reason(lua, work);
     work->reference = luaL_ref(lua, LUA_REGISTRYINDEX);
     return 0;
@@ -419,7 +412,6 @@ static int run(lua_State *lua) {
     clua_vm *vm = work->vm;
     const clua_run_request *request = work->request;
     lua_settop(lua, 0);
-    restore_globals(vm, lua);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, vm->error_handler);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, request->reference);
     if (request->is_interruptible)
@@ -473,7 +465,6 @@ static int load_library(lua_State *lua) {
     struct compilation *work = lua_touserdata(lua, 1);
     clua_vm *vm = work->vm;
     lua_settop(lua, 0);
-    restore_globals(vm, lua);
     if (load_source(lua, work) != 0) {
         lua_pushliteral(lua, "Error compiling function: ");
         lua_insert(lua, -2);

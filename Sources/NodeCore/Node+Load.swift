@@ -37,6 +37,8 @@ struct Loader: ~Copyable {
     var savedOffset: Int64?
     /// The libraries of functions that a primary's copy has brought.
     var libraries: [[UInt8]] = []
+    /// A library that is there already gives way.
+    var replacesLibraries = true
     /// A key space whose place was taken; freed in slices.
     var retired: Keyspace?
 
@@ -265,7 +267,8 @@ extension NodePointer {
     /// Into the libraries in force, unless the data is loaded beside that in force.
     private func take(library source: Bytes, into keyspace: Keyspace) throws(RDBError) {
         if pointee.loader.fresh != nil { return pointee.loader.libraries.append(source.array) }
-        if let problem = scripts.load(source) { throw RDBError(.invalidFunctions(problem)) }
+        let replaces = pointee.loader.replacesLibraries
+        if let problem = scripts.load(source, replaces: replaces) { throw RDBError(.invalidFunctions(problem)) }
     }
 
     private func takeOverLibraries() throws(RDBError) {

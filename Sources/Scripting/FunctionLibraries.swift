@@ -37,18 +37,20 @@ struct LoadingLibrary {
 
 struct FunctionLibraries {
     private(set) var libraries = SortedTable<String, FunctionLibrary>()
-    /// By the names of functions, which no two libraries share.
+    /// By the names of functions in lower case, which no two libraries share.
     private(set) var functions: [String: ScriptFunction] = [:]
     private(set) var sourceBytes = 0
 
-    func function(_ name: Bytes) -> ScriptFunction? { functions[name.string] }
+    func function(_ name: Bytes) -> ScriptFunction? { functions[name.string.lowercased()] }
 
     /// Adds a library whose names are free.
     mutating func add(_ library: FunctionLibrary) {
         invariant(libraries[library.name] == nil, "a library is added once")
         libraries[library.name] = library
         sourceBytes += library.source.count
-        for function in library.functions.values { functions[function.name] = function }
+        for function in library.functions.values {
+            functions[function.name.lowercased()] = function
+        }
     }
 
     @discardableResult
@@ -56,13 +58,15 @@ struct FunctionLibraries {
         guard let library = libraries[name] else { return nil }
         libraries[name] = nil
         sourceBytes -= library.source.count
-        for function in library.functions.values { functions[function.name] = nil }
+        for function in library.functions.values {
+            functions[function.name.lowercased()] = nil
+        }
         return library
     }
 
     /// The first function of `library` that exists already.
     func collision(with library: FunctionLibrary) -> String? {
-        library.functions.values.first { functions[$0.name] != nil }?.name
+        library.functions.values.first { functions[$0.name.lowercased()] != nil }?.name
     }
 }
 
@@ -193,9 +197,9 @@ extension ScriptEnginePointer {
     }
 
     /// A library from a file; what is wrong with it, if anything is.
-    public func load(_ source: Bytes) -> String? {
+    public func load(_ source: Bytes, replaces: Bool) -> String? {
         do throws(ShebangError) {
-            _ = try loadLibrary(source, replaces: true, isLimited: false)
+            _ = try loadLibrary(source, replaces: replaces, isLimited: false)
             return nil
         } catch {
             return error.text

@@ -104,7 +104,9 @@ extension ScriptEnginePointer {
     fileprivate func emit(
         _ kind: Int32, _ text: Bytes, _ extra: Bytes, _ number: Int64, _ real: Double
     ) {
-        guard let caller = executor.pointee.scripts.run?.pointee.caller else { return }
+        // Of a script that SHUTDOWN NOSAVE ended nobody hears more than the end of its connection.
+        guard let run = executor.pointee.scripts.run, !run.pointee.isAbandoned else { return }
+        let caller = run.pointee.caller
         let reply = ReplyWriter(
             caller.pointee.output, version: caller.pointee.protocolVersion)
         let isFirst = pointee.emitted == 0

@@ -99,6 +99,8 @@ private func debugSleep(_ call: Call, _ node: NodePointer) {
         sleep(microseconds)
         // What comes after it in the same iteration must see that time has passed.
         let executor = call.executor
+        // To a script it is one moment.
+        guard executor.pointee.scripts.run == nil else { return call.reply.ok() }
         executor.pointee.now.instant.microseconds += microseconds
         executor.pointee.now.wall.milliseconds += microseconds / 1000
     } else {

@@ -14,12 +14,15 @@ func debugContents(_ call: Call) -> Bool {
     let node = NodePointer.of(call)
     var flushes = true
     var saves = true
+    var merges = false
     for index in 2..<call.count {
         if call[index].matches("noflush") {
             flushes = false
         } else if call[index].matches("nosave") {
             saves = false
-        } else if !call[index].matches("merge") {
+        } else if call[index].matches("merge") {
+            merges = true
+        } else {
             call.reply.error(
                 "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
             return true
@@ -35,6 +38,8 @@ func debugContents(_ call: Call) -> Bool {
     } else {
         contents = node.pointee.admin.readFile?(call.executor.pointee.settings.dbFilename)
     }
+    node.pointee.loader.replacesLibraries = merges
+    defer { node.pointee.loader.replacesLibraries = true }
     guard let contents, node.reload(contents, flushes: flushes) else {
         call.reply.error("ERR Error trying to load the RDB dump" as StaticString)
         return true
