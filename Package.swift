@@ -108,7 +108,10 @@ let package = Package(
             name: "SentinelTests", dependencies: ["Sentinel", "Base"], swiftSettings: strict),
         .testTarget(
             name: "CommandsTests",
-            dependencies: ["NodeCore", "Commands", "Engine", "Storage", "RESP", "HashSlots", "Base"],
+            dependencies: [
+                "NodeCore", "Commands", "Scripting", "Engine", "Storage", "RESP", "HashSlots",
+                "Base",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "ServerTests", dependencies: ["Server", "NodeCore", "Engine", "Base"],

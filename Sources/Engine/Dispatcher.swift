@@ -382,12 +382,12 @@ extension ExecutorPointer {
 
     @inline(never)
     private func noteErrorReply(_ command: UnsafeMutablePointer<Command>, _ reply: Bytes) {
-        // A command of a script has failed, not the script.
+        command.pointee.failedCalls &+= 1
+        // A script's error that is one of its commands' is the same error.
         if pointee.scripts.replyIsCounted, command.pointee.flags.contains(.runsScript) {
             pointee.scripts.replyIsCounted = false
             return
         }
-        command.pointee.failedCalls &+= 1
         var end = 1
         while end < reply.count, reply[end] != 13 { end += 1 }
         countError(reply[1..<end].string)

@@ -58,7 +58,7 @@ extension ExecutorPointer {
             }
             // A queue that cannot run any more is not worth its memory.
             if session.pointee.flags.isDisjoint(with: [.dirtyExec, .dirtyWatch]) {
-                transaction.pointee.enqueue(command, arguments, count)
+                transaction.pointee.enqueue(command, flags, arguments, count)
             }
             reply.raw("+QUEUED\r\n")
             return .answered
@@ -226,8 +226,13 @@ extension ExecutorPointer {
         reply.error(text)
     }
 
-    /// Counts an error that is a part of a reply.
-    public func countErrorLine(_ text: String) { countError(text) }
+    /// An error that is a part of a script's reply; `isCounted`: it was a command's before.
+    public func noteScriptError(_ text: String, isCounted: Bool) {
+        if !isCounted { countError(text) }
+        guard let run = pointee.scripts.run, !run.pointee.hasFailed else { return }
+        run.pointee.hasFailed = true
+        run.pointee.savedFrame.command?.pointee.failedCalls &+= 1
+    }
 
     func countError(_ text: String) {
         pointee.stats.errorReplies &+= 1

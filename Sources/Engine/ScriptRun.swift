@@ -62,6 +62,8 @@ public struct ScriptRun {
     /// The effects are gathered by this run itself, not by an EXEC around it.
     let ownsEffects: Bool
     let savedFrame: CallFrame
+    /// A part of its reply is an error.
+    var hasFailed = false
     /// SHUTDOWN NOSAVE came: what it changed is not to be propagated.
     public internal(set) var isAbandoned = false
 

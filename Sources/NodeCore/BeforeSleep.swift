@@ -179,9 +179,9 @@ extension NodePointer {
     }
 
     /// What leaves while a script runs for long: replies to those that were answered meanwhile,
-    /// which are the sessions from `first` on in the list, and the log. Everything else waits for
-    /// the end of the script, which is in the middle of a change; also the closing of sessions, for
-    /// somebody may be in the middle of a list of them.
+    /// which are the sessions from `first` on in the list, and the log; and sessions that
+    /// ended are closed. Everything else waits for the end of the script, which is in the middle of
+    /// a change.
     public func whileBusy<S: Shell>(_ shell: inout S, repliesFrom first: Int) {
         while executor.pointee.pendingWrites.count > first {
             guard let session = executor.pointee.pendingWrites.popLast() else { break }
@@ -194,6 +194,16 @@ extension NodePointer {
             }
             writeClient(session, &shell)
         }
+        var kept: [UnsafeMutablePointer<Session>] = []
+        while let session = executor.pointee.closing.popLast() {
+            // Somebody is in the middle of its input, or of a list of such sessions.
+            if session.pointee.flags.isDisjoint(with: [.running, .postponed, .unblocked]) {
+                shell.close(session)
+            } else {
+                kept.append(session)
+            }
+        }
+        for session in kept { executor.pointee.closing.append(session) }
         writeLogLines(&shell)
     }
 

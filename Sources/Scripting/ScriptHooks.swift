@@ -136,8 +136,8 @@ extension ScriptEnginePointer {
     private func error(_ reply: ReplyWriter, _ text: Bytes, isCounted: Bool, isFirst: Bool) {
         if isFirst {
             executor.pointee.scripts.replyIsCounted = isCounted
-        } else if !isCounted {
-            executor.countErrorLine(text.string)
+        } else {
+            executor.noteScriptError(text.string, isCounted: isCounted)
         }
         reply.error(text.array)
     }

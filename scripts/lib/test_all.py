@@ -69,6 +69,7 @@ def packages(_):
 
 def build(_):
     tools.need_swift()
+    tools.need_lua()
     code = run_streamed(["swift", "build", "--build-tests"], show_build_line)
     return Result(
         failed=0 if code == 0 else 1, notes=[] if code == 0 else ["the debug build failed"]

@@ -1,5 +1,6 @@
 """Where things are, and how to get what is missing: the package root, binaries, Debian packages."""
 
+import glob
 import os
 import shutil
 import subprocess
@@ -27,6 +28,25 @@ def need_swift():
         )
 
 
+LUA_PACKAGES = {
+    "liblua5.1-0-dev": "liblua5.1.a",
+    "lua-cjson-dev": "liblua5.1-cjson.a",
+    "lua-bitop-dev": "liblua5.1-bitop.a",
+}
+
+
+def need_lua():
+    """Lua and two of its libraries, which are linked in statically."""
+    folders = ["/usr/lib", "/usr/local/lib"] + glob.glob("/usr/lib/*-linux-gnu")
+    missing = [
+        package
+        for package, name in LUA_PACKAGES.items()
+        if not any(os.path.exists(os.path.join(folder, name)) for folder in folders)
+    ]
+    if missing:
+        install(missing, "scripts run on Lua 5.1")
+
+
 def build_server(quiet=False):
     """The release server, built if its sources are newer; MARTLET_SERVER is taken as it is."""
     path = server_path()
@@ -44,6 +64,7 @@ def build_product(product, quiet=False):
     if _is_current(path):
         return path
     need_swift()
+    need_lua()
     command = ["swift", "build"] + RELEASE_FLAGS + ["--product", product]
     say("building %s: %s (a first build takes some minutes)" % (product, " ".join(command)))
     watch = Stopwatch()
