@@ -110,9 +110,11 @@ private func shutdown(_ call: Call) {
             ? call.reply.ok() : call.reply.error("ERR No shutdown in progress.")
     }
     if call.executor.isBusy {
-        // Only what does not wait for the script, and then the script does not go on.
+        // Only what does not wait for the script, and then the script does not go on. What it
+        // changed so far is nowhere but here, so nothing may stop the shutdown any more.
         guard options.noSave else { return call.reply.error(call.executor.busyText) }
         options.now = true
+        options.force = true
         call.executor.abandonScript()
     }
     if node.isShuttingDown {
