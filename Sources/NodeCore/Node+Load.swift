@@ -266,9 +266,13 @@ extension NodePointer {
 
     /// Into the libraries in force, unless the data is loaded beside that in force.
     private func take(library source: Bytes, into keyspace: Keyspace) throws(RDBError) {
-        if pointee.loader.fresh != nil { return pointee.loader.libraries.append(source.array) }
+        guard pointee.loader.fresh == nil else {
+            return pointee.loader.libraries.append(source.array)
+        }
         let replaces = pointee.loader.replacesLibraries
-        if let problem = scripts.load(source, replaces: replaces) { throw RDBError(.invalidFunctions(problem)) }
+        if let problem = scripts.load(source, replaces: replaces) {
+            throw RDBError(.invalidFunctions(problem))
+        }
     }
 
     private func takeOverLibraries() throws(RDBError) {

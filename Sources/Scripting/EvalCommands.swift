@@ -1,4 +1,4 @@
-// EVAL and its family, and SCRIPT.
+// EVAL and its family, which run a script, and SCRIPT, which manages those that are known.
 import Base
 import Engine
 import RESP

@@ -1,6 +1,6 @@
 // While a script runs for long: a bounded turn of the loop from inside of it. Only clients are read
-// and answered, and connections taken; the node's own work, its links and its signals wait until the
-// script has ended, for it is in the middle of a change. What is ready stays ready meanwhile.
+// and answered, and connections taken; the node's own work, its links and its signals wait until
+// the script has ended, for it is in the middle of a change. What is ready stays ready meanwhile.
 import Base
 import CLinux
 import Engine

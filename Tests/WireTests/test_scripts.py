@@ -85,7 +85,6 @@ return redis.call('incr',KEYS[1])
 return redis.pcall('incr',KEYS[1])
 return redis.pcall('incr',KEYS[1])['err']
 return {redis.pcall('incr',KEYS[1])}
-local e=redis.pcall('incr',KEYS[1]) local t={} for k,v in pairs(e) do t[#t+1]=k end table.sort(t) return t
 return redis.call()
 return redis.pcall()
 return redis.call({})
@@ -260,7 +259,6 @@ return {loadstring('\27Lua')}
 return loadstring('return nosuch')()
 loadstring('nosuch = 1')()
 return load(function() return nil end)
-local n=0 return load(function() n=n+1 if n==1 then return 'return ' elseif n==2 then return '7' end end)()
 return {load(function() return {} end)}
 return pcall(error,'x')
 return {pcall(error,'x')}
