@@ -178,7 +178,8 @@ extension ExecutorPointer {
     /// ready in turn. Not for the inside of a command: its effects come first.
     @inline(never)
     public func serveReadyKeys() {
-        guard !pointee.servesReadyKeys else { return }
+        // A script is one command, too, also while others are answered.
+        guard !pointee.servesReadyKeys, pointee.scripts.run == nil else { return }
         pointee.servesReadyKeys = true
         while let key = pointee.blocking.takeReady() { serve(key) }
         pointee.servesReadyKeys = false

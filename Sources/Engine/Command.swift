@@ -45,6 +45,9 @@ public struct CommandFlags: OptionSet, Sendable {
     /// Takes about as long each time, unless its request or reply is large: see TimedRun.swift.
     public static let brief = CommandFlags(rawValue: 1 << 26)
 
+    /// Runs a script, whose own flags count as well.
+    public static let runsScript = CommandFlags(rawValue: 1 << 26)
+
     /// The flags that COMMAND INFO prints, in the reference's order.
     public static let printed: [(CommandFlags, StaticString)] = [
         (.write, "write"), (.readonly, "readonly"), (.denyOOM, "denyoom"), (.module, "module"),

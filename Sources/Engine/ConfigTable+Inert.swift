@@ -86,7 +86,6 @@ extension ConfigTable {
             """
             concerns a feature whose commands this version does not have
             """)
-        family.number("busy-reply-threshold", 5000, 0...Int.max, alias: "lua-time-limit")
         family.text("locale-collate", "")
         return family
     }

@@ -4,6 +4,8 @@ import Base
 
 extension ConfigTable {
     static func addObservation(_ table: inout ConfigEntries) {
+        table.number(
+            "busy-reply-threshold", \.busyReplyThreshold, 0...Int.max, alias: "lua-time-limit")
         table.special(
             "notify-keyspace-events", form: .quoted(emptyIsUnset: false),
             get: { $0.notifiedEvents.text },

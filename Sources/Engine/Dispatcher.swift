@@ -410,8 +410,7 @@ extension ExecutorPointer {
     ) {
         let bytes = output.pointee.bytes
         if _slowPath(bytes.base[start] == UInt8(ascii: "-")) {
-            command.pointee.failedCalls &+= 1
-            countErrorReply(bytes[start..<bytes.count])
+            noteErrorReply(command, bytes[start..<bytes.count])
         }
         let length = bytes.count
         if _slowPath(length &- start >= pointee.timer.largeReplyFrom) {
@@ -424,7 +423,13 @@ extension ExecutorPointer {
     }
 
     @inline(never)
-    private func countErrorReply(_ reply: Bytes) {
+    private func noteErrorReply(_ command: UnsafeMutablePointer<Command>, _ reply: Bytes) {
+        command.pointee.failedCalls &+= 1
+        // A script's error that is one of its commands' is the same error.
+        if pointee.scripts.replyIsCounted, command.pointee.flags.contains(.runsScript) {
+            pointee.scripts.replyIsCounted = false
+            return
+        }
         var end = 1
         while end < reply.count, reply[end] != 13 { end += 1 }
         countError(reply[1..<end].string)

@@ -36,6 +36,8 @@ public struct Alerts: OptionSet, Sendable {
     public static let logFailed = Alerts(rawValue: 1 << 11)
     /// `maxmemory-clients` is set: every command may cost a client its connection.
     public static let clientsLimited = Alerts(rawValue: 1 << 12)
+    /// A script runs for too long: nearly everything is refused until it ends.
+    public static let busy = Alerts(rawValue: 1 << 13)
 }
 
 /// Classes of keyspace events, as `notify-keyspace-events` names them.
@@ -146,6 +148,9 @@ public struct Executor: ~Copyable {
     public var mayResume = false
     /// True while a hand-over or failover pauses writes, whatever CLIENT PAUSE says.
     public var internalPause = false
+
+    /// Scripts, and whoever runs them.
+    public var scripts = ScriptHost()
 
     /// Keys that MIGRATE is moving away.
     public var inFlight = InFlightKeys()

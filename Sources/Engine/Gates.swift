@@ -22,7 +22,10 @@ extension ExecutorPointer {
         _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
         _ session: UnsafeMutablePointer<Session>, _ key: KeyRef?
     ) -> Verdict {
-        let flags = effectiveFlags(command, session)
+        var flags = effectiveFlags(command, session)
+        if _slowPath(command.pointee.flags.contains(.runsScript)) {
+            flags = scriptFlags(command, arguments, count, flags)
+        }
         let reply = ReplyWriter(session.pointee.output, version: session.pointee.protocolVersion)
         let fromPrimary = session.pointee.flags.contains(.fromPrimary)
         if !session.pointee.flags.contains(.authenticated), !flags.contains(.noAuth) {
@@ -62,7 +65,7 @@ extension ExecutorPointer {
             }
             // A queue that cannot run any more is not worth its memory.
             if session.pointee.flags.isDisjoint(with: [.dirtyExec, .dirtyWatch]) {
-                transaction.pointee.enqueue(command, arguments, count)
+                transaction.pointee.enqueue(command, flags, arguments, count)
             }
             reply.raw("+QUEUED\r\n")
             return .answered
@@ -131,6 +134,7 @@ extension ExecutorPointer {
         }
         if pointee.alerts.contains(.memoryLimited) {
             let fits = pointee.makeRoom(self)
+            pointee.scripts.wasOutOfMemory = !fits
             // What was evicted is no effect of this command: it need not wait for the reply.
             if session.pointee.flags.contains(.holdsPushes) { releasePushes(session) }
             if !fits, flags.contains(.denyOOM) {
@@ -161,6 +165,10 @@ extension ExecutorPointer {
         }
         if pointee.alerts.contains(.loading), !flags.contains(.loading) {
             return refuse(command, session, reply, .loading)
+        }
+        if pointee.alerts.contains(.busy), !flags.contains(.allowBusy) {
+            refuse(command, session, busyText)
+            return .answered
         }
         if session.pointee.flags.contains(.pubsub), session.pointee.protocolVersion == 2,
             !allowedWhileSubscribed(command)
@@ -223,6 +231,14 @@ extension ExecutorPointer {
         guard session.pointee.flags.isDisjoint(with: [.fromPrimary, .replyOff]) else { return }
         let reply = ReplyWriter(session.pointee.output, version: session.pointee.protocolVersion)
         reply.error(text)
+    }
+
+    /// An error that is a part of a script's reply; `isCounted`: it was a command's before.
+    public func noteScriptError(_ text: String, isCounted: Bool) {
+        if !isCounted { countError(text) }
+        guard let run = pointee.scripts.run, !run.pointee.hasFailed else { return }
+        run.pointee.hasFailed = true
+        run.pointee.savedFrame.command?.pointee.failedCalls &+= 1
     }
 
     func countError(_ text: String) {
@@ -294,32 +310,39 @@ extension ExecutorPointer {
         if session.pointee.flags.contains(.fromPrimary) { return true }
         // Shard channels have slots as keys have: those that are no keys count too.
         let keys = keysOfCall(command, arguments, count, session)
-        guard let first = keys.first else { return true }
-        let slot = Slot(hash: first.slot)
-        let redirect: Redirect
-        if keys.contains(where: { $0.slot != first.slot }) {
-            redirect = routing.pointee.decideAcrossSlots(first: slot)
-        } else {
-            let flags = effectiveFlags(command, session)
-            var request = RedirectRequest()
-            request.isWrite = flags.contains(.write)
-            request.isMigrate = isNamed(command, "migrate")
-            request.isShardPubSub = isShardPubSub(command)
-            request.isAsking =
-                session.pointee.flags.contains(.asking) || flags.contains(.asking)
-            request.isReadOnlyClient = session.pointee.flags.contains(.readOnly)
-            request.hasSeveralKeys = keys.contains { !($0.bytes == first.bytes) }
-            redirect = routing.pointee.decide(slot, request) {
-                // A key whose time is over is as good as missing.
-                let existing = keys.count { key in
-                    pointee.keyspace.find(key).map { !isExpired($0) } ?? false
-                }
-                return KeyPresence(existing: existing, missing: keys.count - existing)
-            }
+        guard !keys.isEmpty else { return true }
+        guard let line = routing.pointee.errorLine(redirect(command, keys, session)) else {
+            return true
         }
-        guard let line = routing.pointee.errorLine(redirect) else { return true }
         refuseRedirected(command, session, String(decoding: line, as: UTF8.self))
         return false
+    }
+
+    /// Where a call with these keys, which are not none, is to run.
+    func redirect(
+        _ command: UnsafeMutablePointer<Command>, _ keys: [KeyRef],
+        _ session: UnsafeMutablePointer<Session>
+    ) -> Redirect {
+        guard let routing = pointee.routing, let first = keys.first else { return .serve }
+        let slot = Slot(hash: first.slot)
+        if keys.contains(where: { $0.slot != first.slot }) {
+            return routing.pointee.decideAcrossSlots(first: slot)
+        }
+        let flags = effectiveFlags(command, session)
+        var request = RedirectRequest()
+        request.isWrite = flags.contains(.write)
+        request.isMigrate = isNamed(command, "migrate")
+        request.isShardPubSub = isShardPubSub(command)
+        request.isAsking = session.pointee.flags.contains(.asking) || flags.contains(.asking)
+        request.isReadOnlyClient = session.pointee.flags.contains(.readOnly)
+        request.hasSeveralKeys = keys.contains { !($0.bytes == first.bytes) }
+        return routing.pointee.decide(slot, request) {
+            // A key whose time is over is as good as missing.
+            let existing = keys.count { key in
+                pointee.keyspace.find(key).map { !isExpired($0) } ?? false
+            }
+            return KeyPresence(existing: existing, missing: keys.count - existing)
+        }
     }
 
     /// A redirection ends a transaction as a whole, and is what EXEC answers then: the client must

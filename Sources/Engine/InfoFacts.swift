@@ -69,6 +69,8 @@ public struct InfoFacts: Sendable {
     public var defragRunning: Int64 = 0
     public var defragTotal: Int64 = 0
 
+    public var scripts = ScriptFigures()
+
     // MARK: Persistence
     public var isLoading = false
     public var isLoadingFromPrimary = false

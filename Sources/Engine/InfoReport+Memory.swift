@@ -48,9 +48,10 @@ extension InfoReport {
         let tables = executor.startupMemory
         let buffers =
             sessions.normal + sessions.replicas + facts.backlogMemory + facts.busMemory
-        let used = memory.used + buffers + tables
-        let overhead = memory.tableBytes + buffers + tables
-        let peak = max(used, memory.peak + buffers + tables)
+        let scripts = facts.scripts.scriptBytes + facts.scripts.libraryBytes
+        let used = memory.used + buffers + tables + scripts
+        let overhead = memory.tableBytes + buffers + tables + scripts
+        let peak = max(used, memory.peak + buffers + tables + scripts)
         let dataset = max(0, used - overhead)
         let resident = max(facts.process.residentBytes, used)
         let limit = executor.pointee.settings.maxMemory
@@ -88,16 +89,19 @@ extension InfoReport {
         line("lazyfreed_objects", keyspace.lazyFreed)
     }
 
-    /// There are no scripts, and so no memory for them.
     private mutating func addScripts() {
-        zeros("used_memory_lua", "used_memory_vm_eval")
-        line("used_memory_lua_human", "0B")
-        zeros(
-            "used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions",
-            "number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total")
-        line("used_memory_vm_total_human", "0B")
-        zeros("used_memory_functions", "used_memory_scripts")
-        line("used_memory_scripts_human", "0B")
+        let scripts = facts.scripts
+        let states = scripts.evalMemory + scripts.functionMemory
+        memory("used_memory_lua", scripts.evalMemory)
+        line("used_memory_vm_eval", scripts.evalMemory)
+        line("used_memory_scripts_eval", scripts.scriptBytes)
+        line("number_of_cached_scripts", scripts.cachedScripts)
+        line("number_of_functions", scripts.functions)
+        line("number_of_libraries", scripts.libraries)
+        line("used_memory_vm_functions", scripts.functionMemory)
+        memory("used_memory_vm_total", states)
+        line("used_memory_functions", scripts.libraryBytes)
+        memory("used_memory_scripts", scripts.scriptBytes + scripts.libraryBytes)
     }
 
     private mutating func ratio(_ name: String, _ larger: Int, _ smaller: Int) {

@@ -94,6 +94,9 @@ public struct LogStream: ~Copyable {
         transaction.shrink(above: 64 << 10)
     }
 
+    /// What is gathered will never be whole.
+    mutating func dropTransaction() { transaction.removeAll() }
+
     @inline(never)
     private mutating func select(_ database: Int32) {
         self.database = database

@@ -77,6 +77,12 @@ extension ExecutorPointer {
         applyObservationSettings()
     }
 
+    /// Shows a call to those who monitor before it runs: what it does is shown after it.
+    public func showFirst(_ call: Call) {
+        guard !pointee.monitors.isEmpty, !pointee.alerts.contains(.loading) else { return }
+        feedMonitors(call.frame, call.session)
+    }
+
     private func feedMonitors(
         _ frame: UnsafeMutablePointer<CallFrame>, _ session: UnsafeMutablePointer<Session>
     ) {

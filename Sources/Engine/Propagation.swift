@@ -10,8 +10,12 @@ extension ExecutorPointer {
     func propagate(_ frame: UnsafeMutablePointer<CallFrame>, database: Int32) {
         let isReplica = pointee.alerts.contains(.isReplica)
         if _slowPath(isReplica) { noteReplicaKeys(frame, database: database) }
-        let toBacklog = pointee.feedsBacklog && !isReplica
-        let toLog = feedsLog(frame)
+        var toBacklog = pointee.feedsBacklog && !isReplica
+        var toLog = feedsLog(frame)
+        if _slowPath(!pointee.scripts.withheld.isEmpty) {
+            if pointee.scripts.withheld.contains(.replicas) { toBacklog = false }
+            if pointee.scripts.withheld.contains(.log) { toLog = false }
+        }
         guard toBacklog || toLog else { return dropRewrite(frame) }
         switch frame.pointee.propagation {
         case .nothing:
@@ -133,6 +137,14 @@ extension ExecutorPointer {
         if commands > 1 { backlog.pointee.append(Bytes("*1\r\n$5\r\nMULTI\r\n")) }
         backlog.pointee.append(pointee.transactionStream.bytes)
         if commands > 1 { backlog.pointee.append(Bytes("*1\r\n$4\r\nEXEC\r\n")) }
+    }
+
+    /// Drops what a script that never ends has changed: the process is about to.
+    func abandonTransaction() {
+        pointee.executingTransaction = false
+        pointee.transactionCommands = 0
+        pointee.transactionStream.removeAll()
+        pointee.log.pointee.dropTransaction()
     }
 
     // MARK: Expiry and eviction

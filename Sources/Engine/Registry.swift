@@ -43,10 +43,13 @@ public struct Registry: ~Copyable {
         if let accepts, !accepts(container.map { "\($0)|\(name)" } ?? "\(name)") { return }
         var flags = flags
         if flags.contains(.fast), !flags.contains(.blocking), !keys.isEmpty { flags.insert(.brief) }
+        var categories = Registry.implied(flags).union(acl)
+        // What runs a script is no mere reading command, whatever it allows the script.
+        if acl.contains(.scripting) { categories.subtract(CommandCategories.read.subtracting(acl)) }
         table.insert(
             CommandDeclaration(
                 name: name, container: container, group: group ?? self.group, since: since,
-                arity: arity, flags: flags, categories: Registry.implied(flags).union(acl),
+                arity: arity, flags: flags, categories: categories,
                 keys: keys, member: member, syntax: syntax, summary: summary,
                 complexity: complexity, history: history, tips: tips, deprecated: deprecated,
                 isSystem: system),

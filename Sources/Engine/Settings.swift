@@ -42,6 +42,8 @@ public struct Settings {
     public var clusterAllowPubsubshardWhenDown = true
     public var stopWritesOnSaveError = true
     public var latencyTracking = true
+    /// Milliseconds after which others are answered while a script runs; 0: never.
+    public var busyReplyThreshold = 5000
     /// Up to which size collections stay compact.
     public var limits = EncodingLimits()
 

@@ -31,13 +31,15 @@ public struct Transaction: ~Copyable {
         return queued + watchedBytes + watched.capacity * MemoryLayout<WatchedKey>.stride
     }
 
+    /// `flags` are those of the command, or what its script says of itself.
     public mutating func enqueue(
-        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int
+        _ command: UnsafeMutablePointer<Command>, _ flags: CommandFlags,
+        _ arguments: UnsafePointer<Bytes>, _ count: Int
     ) {
         commands.append(
             QueuedCommand(command: command, firstArgument: lengths.count, argumentCount: count))
-        flags.formUnion(command.pointee.flags)
-        missingFlags.formUnion(CommandFlags(rawValue: ~command.pointee.flags.rawValue))
+        self.flags.formUnion(flags)
+        missingFlags.formUnion(CommandFlags(rawValue: ~flags.rawValue))
         for index in 0..<count {
             offsets.append(bytes.count)
             lengths.append(arguments[index].count)

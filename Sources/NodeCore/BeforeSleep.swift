@@ -62,15 +62,7 @@ extension NodePointer {
         if !pointee.requests.files.isEmpty { performFiles(&shell) }
         // (10) Bus and link messages; those that wait for a sync are not among them.
         if !pointee.requests.links.isEmpty { performLinks(&shell) }
-        if !executor.pointee.logLines.isEmpty {
-            for line in executor.pointee.logLines { log(.warning, line) }
-            executor.pointee.logLines.removeAll()
-        }
-        if !pointee.requests.log.isEmpty {
-            let lines = pointee.requests.log
-            pointee.requests.log.removeAll(keepingCapacity: true)
-            for line in lines { shell.log(line) }
-        }
+        writeLogLines(&shell)
         // (11) Closing last: whoever is closed got what was queued for it.
         closeSessions(&shell)
         trimBacklog()
@@ -84,6 +76,21 @@ extension NodePointer {
             return .zero
         }
         return sleepTime()
+    }
+
+    func writeLogLines<S: Shell>(_ shell: inout S) {
+        if !executor.pointee.logLines.isEmpty {
+            for line in executor.pointee.logLines { log(.warning, line) }
+            executor.pointee.logLines.removeAll()
+        }
+        if !executor.pointee.scripts.logLines.isEmpty {
+            for line in executor.pointee.scripts.logLines { log(line.level, line.text) }
+            executor.pointee.scripts.logLines.removeAll()
+        }
+        guard !pointee.requests.log.isEmpty else { return }
+        let lines = pointee.requests.log
+        pointee.requests.log.removeAll(keepingCapacity: true)
+        for line in lines { shell.log(line) }
     }
 
     private var hasRequests: Bool {
@@ -147,12 +154,7 @@ extension NodePointer {
             // Not even a part of it: a client that is sent too much gets nothing.
             if _slowPath(isOverLimit(session)) { enforceOutputLimit(session) }
             if session.pointee.flags.contains(.closeNow) { continue }
-            shell.write(session)
-            if _slowPath(session.pointee.flags.contains(.closeAfterReply)),
-                session.pointee.output.pointee.isEmpty
-            {
-                executor.close(session)
-            }
+            writeClient(session, &shell)
             if _slowPath(watchesClientMemory) {
                 // Memory is short: a large buffer that has done its work does not stay.
                 if session.pointee.output.pointee.isEmpty {
@@ -165,6 +167,47 @@ extension NodePointer {
         if _slowPath(executor.pointee.alerts.contains(.clientsLimited)) {
             executor.pointee.evictClients(executor)
         }
+    }
+
+    @inline(__always)
+    private func writeClient<S: Shell>(
+        _ session: UnsafeMutablePointer<Session>, _ shell: inout S
+    ) {
+        shell.write(session)
+        if _slowPath(session.pointee.flags.contains(.closeAfterReply)),
+            session.pointee.output.pointee.isEmpty
+        {
+            executor.close(session)
+        }
+    }
+
+    /// What leaves while a script runs for long: replies to those that were answered meanwhile,
+    /// which are the sessions from `first` on in the list, and the log; and sessions that
+    /// ended are closed. Everything else waits for the end of the script, which is in the middle of
+    /// a change.
+    public func whileBusy<S: Shell>(_ shell: inout S, repliesFrom first: Int) {
+        while executor.pointee.pendingWrites.count > first {
+            guard let session = executor.pointee.pendingWrites.popLast() else { break }
+            session.pointee.flags.remove(.pendingWrite)
+            if session.pointee.flags.contains(.closeNow) { continue }
+            if session.pointee.flags.contains(.held) || mustHold(session)
+                || waitsForClusterState(session)
+            {
+                continue
+            }
+            writeClient(session, &shell)
+        }
+        var kept: [UnsafeMutablePointer<Session>] = []
+        while let session = executor.pointee.closing.popLast() {
+            // Somebody is in the middle of its input, or of a list of such sessions.
+            if session.pointee.flags.isDisjoint(with: [.running, .postponed, .unblocked]) {
+                shell.close(session)
+            } else {
+                kept.append(session)
+            }
+        }
+        for session in kept { executor.pointee.closing.append(session) }
+        writeLogLines(&shell)
     }
 
     private func closeSessions<S: Shell>(_ shell: inout S) {

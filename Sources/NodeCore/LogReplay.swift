@@ -6,6 +6,7 @@ import Base
 import Engine
 import Persistence
 import RESP
+import Scripting
 import Storage
 
 /// The node's files as a loader needs them: plain, synchronous, before anybody is served.
@@ -202,7 +203,7 @@ extension NodePointer {
             decoders: executor.objectFormats.decoders,
             limits: RDBReader.Limits(
                 largestString: settings.maxBulkLength, databases: settings.databases),
-            verifiesChecksum: settings.rdbChecksum)
+            verifiesChecksum: settings.rdbChecksum, acceptsFunctions: true)
     }
 
     private func replayPreamble(_ piece: Bytes) throws(BootError) {
@@ -340,6 +341,7 @@ extension NodePointer {
     public func reloadLog<F: LogFiles>(_ files: inout F) -> String? {
         let keyspace = executor.pointee.keyspace
         for database in 0..<keyspace.databaseCount { keyspace.flush(database: database) }
+        scripts.flushLibraries()
         do throws(BootError) {
             let (loaded, _) = try loadLog(&files)
             pointee.log.manifest = loaded.manifest

@@ -6,6 +6,7 @@ import Engine
 import HashSlots
 import Persistence
 import Replication
+import Scripting
 import Storage
 
 struct Loader: ~Copyable {
@@ -34,6 +35,10 @@ struct Loader: ~Copyable {
     /// Where the file's data stands in a replication history, as far as it says.
     var savedID: ReplicationID?
     var savedOffset: Int64?
+    /// The libraries of functions that a primary's copy has brought.
+    var libraries: [[UInt8]] = []
+    /// A library that is there already gives way.
+    var replacesLibraries = true
     /// A key space whose place was taken; freed in slices.
     var retired: Keyspace?
 
@@ -55,7 +60,7 @@ extension NodePointer {
             decoders: executor.objectFormats.decoders,
             limits: RDBReader.Limits(
                 largestString: settings.maxBulkLength, databases: settings.databases),
-            verifiesChecksum: settings.rdbChecksum)
+            verifiesChecksum: settings.rdbChecksum, acceptsFunctions: true)
         pointee.loader.isBlocking = true
         pointee.loader.keepsExpired = false
         pointee.loader.started = instant
@@ -155,7 +160,8 @@ extension NodePointer {
             decoders: executor.objectFormats.decoders,
             limits: RDBReader.Limits(
                 largestString: settings.maxBulkLength, databases: settings.databases),
-            verifiesChecksum: settings.rdbChecksum)
+            verifiesChecksum: settings.rdbChecksum, acceptsFunctions: true)
+        pointee.loader.libraries = []
         pointee.loader.started = instant
         pointee.loader.keys = 0
         pointee.loader.streamDatabase = 0
@@ -182,6 +188,7 @@ extension NodePointer {
         var effects: [ReplicaEffect] = []
         do throws(RDBError) {
             try pointee.loader.reader?.finish()
+            try takeOverLibraries()
         } catch {
             abandonReplicaLoad()
             pointee.upstream.loadFailed("\(error)", at: instant, into: &effects)
@@ -264,9 +271,27 @@ extension NodePointer {
             case .resize(let keys, _):
                 keyspace.reserve(Int(clamping: keys), database: pointee.loader.database)
             case .entry(let entry): try take(entry, into: keyspace)
-            case .functionLibrary: break
+            case .functionLibrary(let source): try take(library: source, into: keyspace)
             case .end: break
             }
+        }
+    }
+
+    /// Into the libraries in force, unless the data is loaded beside that in force.
+    private func take(library source: Bytes, into keyspace: Keyspace) throws(RDBError) {
+        guard pointee.loader.fresh == nil else {
+            return pointee.loader.libraries.append(source.array)
+        }
+        let replaces = pointee.loader.replacesLibraries
+        if let problem = scripts.load(source, replaces: replaces) {
+            throw RDBError(.invalidFunctions(problem))
+        }
+    }
+
+    private func takeOverLibraries() throws(RDBError) {
+        defer { pointee.loader.libraries = [] }
+        if let problem = scripts.replaceLibraries(pointee.loader.libraries) {
+            throw RDBError(.invalidFunctions(problem))
         }
     }
 

@@ -6,6 +6,7 @@ import Engine
 import HashSlots
 import Persistence
 import Replication
+import Scripting
 import Storage
 
 /// The state of saving, for INFO and for the gates.
@@ -223,7 +224,22 @@ extension NodePointer {
         } else {
             pointee.snapshot.writer.header(info, into: &pointee.snapshot.buffer)
         }
+        writeLibraries()
         return true
+    }
+
+    /// Libraries of functions, which come before all keys. They are few, and written at once.
+    private func writeLibraries() {
+        for source in scripts.librarySources {
+            source.withBytes { source in
+                if pointee.snapshot.writesCommands {
+                    AOFWriter.functionLibrary(source, into: &pointee.snapshot.buffer)
+                } else {
+                    pointee.snapshot.writer.functionLibrary(
+                        source, into: &pointee.snapshot.buffer)
+                }
+            }
+        }
     }
 
     // MARK: For replicas

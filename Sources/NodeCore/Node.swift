@@ -11,6 +11,7 @@ import Engine
 import Gossip
 import HashSlots
 import Replication
+import Scripting
 import Storage
 
 public typealias NodePointer = UnsafeMutablePointer<Node>
@@ -141,7 +142,9 @@ extension NodePointer {
     ) -> NodePointer {
         var registry = Registry()
         registry.accepts = accepts
-        for family in CoreCommands.extensions + nodeExtensions { family.register(&registry) }
+        for family in CoreCommands.extensions + [.scripting] + nodeExtensions {
+            family.register(&registry)
+        }
         registry.accepts = nil
         for family in extensions { family.register(&registry) }
         let commands = UnsafeMutablePointer<CommandTable>.allocate(capacity: 1)
@@ -154,6 +157,7 @@ extension NodePointer {
             to: Executor(keyspace: keyspace, commands: commands, now: now, seed: seed))
         executor.pointee.settings = settings
         executor.setRequiredPassword(settings.requirePassword)
+        ScriptEnginePointer.install(on: executor)
         let node = NodePointer.allocate(capacity: 1)
         node.initialize(to: Node(executor: executor, settings: settings, now: now))
         executor.pointee.host = UnsafeMutableRawPointer(node)
@@ -197,6 +201,7 @@ extension NodePointer {
             routing.deallocate()
         }
         let commands = executor.pointee.commands
+        ScriptEnginePointer.remove(from: executor)
         pointee.loader.abandon()
         executor.pointee.keyspace.destroy()
         deinitialize(count: 1)
@@ -208,6 +213,13 @@ extension NodePointer {
     }
 
     public var executor: ExecutorPointer { pointee.executor }
+    /// Its scripts.
+    var scripts: ScriptEnginePointer {
+        guard let scripts = ScriptEnginePointer.installed(on: executor) else {
+            unreachable("every node has scripts")
+        }
+        return scripts
+    }
     public var now: Now { pointee.executor.pointee.now }
     public var instant: Instant { pointee.executor.pointee.now.instant }
     public var settings: Settings { pointee.executor.pointee.settings }
@@ -324,7 +336,7 @@ extension NodePointer {
 
     /// Everything that dispatch must look at closer, from the state of the machines.
     public func updateAlerts() {
-        var alerts = executor.pointee.alerts.intersection([.isReplica])
+        var alerts = executor.pointee.alerts.intersection([.isReplica, .busy])
         let settings = self.settings
         if pointee.loader.isBlocking || pointee.log.isStarting { alerts.insert(.loading) }
         if alerts.contains(.isReplica) {

@@ -11,6 +11,8 @@ public struct RDBError: Error, Sendable, Equatable, CustomStringConvertible {
         case unsupportedType(code: UInt8, name: String, key: String)
         /// A library of functions, which need scripting.
         case functionLibrary(name: String)
+        /// A library of functions that cannot be loaded, and why.
+        case invalidFunctions(String)
         /// Data of a loadable module.
         case moduleData(name: String)
         case tooLarge(what: String, size: UInt64, limit: UInt64)
@@ -43,6 +45,7 @@ public struct RDBError: Error, Sendable, Equatable, CustomStringConvertible {
                 "Key '\(key)' holds a value of type \(name) (code \(code)), which is not supported"
             case .functionLibrary(let name):
                 "Function library '\(name)': functions are not supported"
+            case .invalidFunctions(let problem): "Failed creating the functions: \(problem)"
             case .moduleData(let name):
                 "Data of the module '\(name)', which is not loaded"
             case .tooLarge(let what, let size, let limit):

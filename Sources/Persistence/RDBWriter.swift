@@ -267,7 +267,7 @@ public struct RDBWriter: ~Copyable {
 
     /// Takes what was appended since `mark` into the checksum.
     @inline(__always)
-    private mutating func seal(_ out: borrowing Buffer, from mark: Int) {
+    mutating func seal(_ out: borrowing Buffer, from mark: Int) {
         invariant(out.count >= mark, "the buffer was drained inside a part")
         bytesWritten &+= out.count &- mark
         if checksums { checksum = crc64(checksum, out.bytes[mark..<out.count]) }

@@ -424,6 +424,9 @@ private struct NodeProcess: ~Copyable {
             loop.log(.notice, "Removing the pid file.")
             removePidFile()
         }
+        // Before the clients' connections: who sees the end of one must find no port that answers.
+        for listener in loop.pointee.clientListeners { loop.release(listener) }
+        loop.pointee.clientListeners = []
         // Not freed: the process ends, and the kernel frees a gigabyte faster than we could.
         return ending
     }

@@ -14,6 +14,9 @@ package enum Clock {
     @inline(__always)
     static func monotonic() -> Instant { Instant(microseconds: microseconds(CLOCK_MONOTONIC)) }
 
+    /// Microseconds since 1970.
+    static func wallMicroseconds() -> Int64 { microseconds(CLOCK_REALTIME) }
+
     @inline(__always)
     static func wall() -> WallTime {
         WallTime(milliseconds: microseconds(CLOCK_REALTIME) / 1000)

@@ -12,6 +12,14 @@ extension EventLoopPointer {
         let node = pointee.node
         node.pointee.admin.process = ProcessFigures.fixed(supervision: supervision)
         node.executor.pointee.timer.ticks = { cycles() }
+        node.executor.pointee.scripts.clock = { Clock.wallMicroseconds() }
+        node.executor.pointee.scripts.serveMeanwhile = { executor in
+            let executor = executor.assumingMemoryBound(to: Executor.self)
+            guard let host = executor.pointee.host else { return }
+            let node = host.assumingMemoryBound(to: Node.self)
+            node.pointee.admin.serveMeanwhile?()
+        }
+        node.pointee.admin.serveMeanwhile = { serveMeanwhile() }
         node.pointee.admin.refreshProcess = { ProcessFigures.refresh(&$0) }
         node.pointee.admin.applySettings = { apply($0) }
         node.pointee.admin.linkMemory = {

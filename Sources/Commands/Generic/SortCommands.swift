@@ -330,7 +330,8 @@ private func sort(_ call: Call, isReadOnly: Bool) {
             return call.reply.error(.wrongType)
         }
         // A set has no order that all replicas share.
-        if request.keepsOrder, entry.type == .set, request.store != nil {
+        let mustBeStable = request.store != nil || call.executor.pointee.scripts.run != nil
+        if request.keepsOrder, entry.type == .set, mustBeStable {
             request.keepsOrder = false
             request.isAlphabetic = true
             request.by = nil

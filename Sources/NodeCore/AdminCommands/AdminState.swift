@@ -32,6 +32,8 @@ public struct AdminState {
     public var linkMemory: (() -> Int)?
     /// Stands still for so many microseconds (DEBUG SLEEP).
     public var sleep: ((Int64) -> Void)?
+    /// Serves clients for a moment while a script runs for long.
+    public var serveMeanwhile: (() -> Void)?
     /// The contents of a file in the node's folder (DEBUG RELOAD NOSAVE).
     public var readFile: ((String) -> [UInt8]?)?
 

@@ -77,6 +77,9 @@ private func debugProcess(_ call: Call) -> Bool {
     case ("set-skip-checksum-validation", 3):
         call.executor.pointee.checksDumpPayloads = looseInteger(call[2]) == 0
         call.reply.ok()
+    case ("set-disable-deny-scripts", 3):
+        call.executor.pointee.scripts.allowsEverything = looseInteger(call[2]) != 0
+        call.reply.ok()
     case ("pause-cron", 3):
         node.pointee.cron.isPaused = looseInteger(call[2]) != 0
         call.reply.ok()
@@ -96,6 +99,8 @@ private func debugSleep(_ call: Call, _ node: NodePointer) {
         sleep(microseconds)
         // What comes after it in the same iteration must see that time has passed.
         let executor = call.executor
+        // To a script it is one moment.
+        guard executor.pointee.scripts.run == nil else { return call.reply.ok() }
         executor.pointee.now.instant.microseconds += microseconds
         executor.pointee.now.wall.milliseconds += microseconds / 1000
     } else {

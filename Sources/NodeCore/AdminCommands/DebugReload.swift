@@ -5,6 +5,7 @@ import Engine
 import Persistence
 import RESP
 import Replication
+import Scripting
 import Storage
 
 /// False when the subcommand is another.
@@ -13,12 +14,15 @@ func debugContents(_ call: Call) -> Bool {
     let node = NodePointer.of(call)
     var flushes = true
     var saves = true
+    var merges = false
     for index in 2..<call.count {
         if call[index].matches("noflush") {
             flushes = false
         } else if call[index].matches("nosave") {
             saves = false
-        } else if !call[index].matches("merge") {
+        } else if call[index].matches("merge") {
+            merges = true
+        } else {
             call.reply.error(
                 "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
             return true
@@ -34,6 +38,8 @@ func debugContents(_ call: Call) -> Bool {
     } else {
         contents = node.pointee.admin.readFile?(call.executor.pointee.settings.dbFilename)
     }
+    node.pointee.loader.replacesLibraries = merges
+    defer { node.pointee.loader.replacesLibraries = true }
     guard let contents, node.reload(contents, flushes: flushes) else {
         call.reply.error("ERR Error trying to load the RDB dump" as StaticString)
         return true
@@ -68,6 +74,9 @@ extension NodePointer {
                     streamDatabase: 0, replicationID: pointee.history.id.text,
                     offset: pointee.history.offset)),
             into: &out)
+        for source in scripts.librarySources {
+            source.withBytes { writer.functionLibrary($0, into: &out) }
+        }
         let policy = executor.pointee.settings.evictionPolicy
         for database in 0..<keyspace.databaseCount where keyspace.count(database: database) > 0 {
             writer.selectDatabase(
@@ -92,6 +101,7 @@ extension NodePointer {
         let keyspace = executor.pointee.keyspace
         if flushes {
             for database in 0..<keyspace.databaseCount { keyspace.flush(database: database) }
+            scripts.flushLibraries()
         }
         beginLoad(totalBytes: Int64(contents.count))
         do throws(BootError) {

@@ -3,6 +3,7 @@ import Base
 import Engine
 import RESP
 import Replication
+import Scripting
 import Storage
 
 extension Registry {
@@ -56,6 +57,7 @@ extension NodePointer {
             }
         }
         facts.busMemory = busMemory
+        facts.scripts = scripts.figures
         facts.backlogMemory = executor.pointee.backlog.pointee.memory
         addDefrag(&facts)
         addPersistence(&facts)

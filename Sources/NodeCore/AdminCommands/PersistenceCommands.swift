@@ -109,6 +109,14 @@ private func shutdown(_ call: Call) {
         return node.cancelShutdown(failed: false)
             ? call.reply.ok() : call.reply.error("ERR No shutdown in progress.")
     }
+    if call.executor.isBusy {
+        // Only what does not wait for the script, and then the script does not go on. What it
+        // changed so far is nowhere but here, so nothing may stop the shutdown any more.
+        guard options.noSave else { return call.reply.error(call.executor.busyText) }
+        options.now = true
+        options.force = true
+        call.executor.abandonScript()
+    }
     if node.isShuttingDown {
         node.pointee.shutdown?.sessions.append(call.session.pointee.id)
         return call.executor.block(call.session, .shutdown)

@@ -1,5 +1,6 @@
 """Where things are, and how to get what is missing: the package root, binaries, Debian packages."""
 
+import glob
 import os
 import shutil
 import subprocess
@@ -27,11 +28,31 @@ def need_swift():
         )
 
 
+LUA_PACKAGES = {
+    "liblua5.1-0-dev": "liblua5.1.a",
+    "lua-cjson-dev": "liblua5.1-cjson.a",
+    "lua-bitop-dev": "liblua5.1-bitop.a",
+}
+
+
+def need_lua():
+    """Lua and two of its libraries, which are linked in statically."""
+    folders = ["/usr/lib", "/usr/local/lib"] + glob.glob("/usr/lib/*-linux-gnu")
+    missing = [
+        package
+        for package, name in LUA_PACKAGES.items()
+        if not any(os.path.exists(os.path.join(folder, name)) for folder in folders)
+    ]
+    if missing:
+        install(missing, "scripts run on Lua 5.1")
+
+
 def need_build():
-    """All that a build needs: the toolchain, and the headers of libcrypto."""
+    """All that a build needs: the toolchain, libcrypto, and Lua."""
     need_swift()
     if not os.path.exists("/usr/include/openssl/sha.h"):
         install(["libssl-dev"], "passwords are kept as hashes that libcrypto makes")
+    need_lua()
 
 
 def build_server(quiet=False):
