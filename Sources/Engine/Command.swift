@@ -43,7 +43,7 @@ public struct CommandFlags: OptionSet, Sendable {
     /// Can be used, but is in none of COMMAND's lists.
     public static let unlisted = CommandFlags(rawValue: 1 << 25)
     /// Takes about as long each time, unless its request or reply is large: see TimedRun.swift.
-    public static let brief = CommandFlags(rawValue: 1 << 26)
+    public static let brief = CommandFlags(rawValue: 1 << 27)
 
     /// Runs a script, whose own flags count as well.
     public static let runsScript = CommandFlags(rawValue: 1 << 26)

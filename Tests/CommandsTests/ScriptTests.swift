@@ -80,6 +80,12 @@ private final class ScriptWorld {
         }
     }
 
+    /// What a flag says of a command decides how it is checked: two flags must not be one.
+    @Test func onlyScriptsAreScripts() {
+        #expect(CommandFlags.brief.isDisjoint(with: .runsScript))
+        #expect(CommandFlags.unlisted.isDisjoint(with: [.brief, .runsScript]))
+    }
+
     @Test func scriptsEndAsOneTransaction() {
         harness.executor.pointee.feedsBacklog = true
         let offset = harness.executor.pointee.backlog.pointee.endOffset
