@@ -356,12 +356,18 @@ extension ExecutorPointer {
         let output = session.pointee.output
         let replyStart = output.pointee.count
         let start = pointee.timer.last
-        command.pointee.handler(UnsafeMutableRawPointer(frame))
         var spent: UInt64 = 0
         if isTimedInRun {
+            command.pointee.handler(UnsafeMutableRawPointer(frame))
             pointee.timer.run.command = command
             pointee.timer.run.count &+= 1
         } else {
+            // What a command runs itself (a script's calls) has arguments that are gone when a run
+            // of it would end.
+            let limit = pointee.timer.run.limit
+            pointee.timer.run.limit = 1
+            command.pointee.handler(UnsafeMutableRawPointer(frame))
+            pointee.timer.run.limit = limit
             spent = timed(command, from: start)
         }
         session.pointee.lastCommand = command.pointee.id

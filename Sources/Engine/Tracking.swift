@@ -223,8 +223,11 @@ extension ExecutorPointer {
 
     // MARK: Changes
 
-    /// The session whose command runs, if one does.
+    /// The session whose command runs, if one does; of a script's commands its caller.
     private var runningSession: UnsafeMutablePointer<Session>? {
+        if let run = pointee.scripts.run, pointee.frame.pointee.session == run.pointee.session {
+            return run.pointee.caller
+        }
         guard let session = pointee.frame.pointee.session,
             session.pointee.flags.contains(.running)
         else { return nil }

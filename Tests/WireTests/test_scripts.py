@@ -1023,3 +1023,12 @@ class ObservationTests(SharedServer):
         self.connection.call("SET", "t", 1)
         push = reader.read()
         self.assertEqual(push[0], b"invalidate")
+
+    def test_a_script_s_write_is_its_client_s_own(self):
+        reader = self.shared.connect(protocol=3)
+        reader.call("CLIENT", "TRACKING", "ON", "NOLOOP")
+        reader.call("GET", "t")
+        reader.call("EVAL", "return redis.call('set','t',2)", 0)
+        self.assertEqual(reader.call("GET", "t"), b"2")
+        self.connection.call("SET", "t", 3)
+        self.assertEqual(reader.read()[0], b"invalidate")
