@@ -106,6 +106,9 @@ public func lowercased(_ byte: UInt8) -> UInt8 {
 }
 
 extension Array where Element == UInt8 {
+    /// With spaces in place of line ends, which would end a reply of one line.
+    public var onOneLine: [UInt8] { map { $0 == 10 || $0 == 13 ? 32 : $0 } }
+
     /// Runs `body` on a borrowed view of this array (cold code only).
     public func withBytes<R>(_ body: (Bytes) throws -> R) rethrows -> R {
         try withUnsafeBufferPointer { buffer in

@@ -10,8 +10,7 @@ public enum SHA256 {
     public static func hex(_ bytes: Bytes) -> [UInt8] {
         var hash = [UInt8](repeating: 0, count: 32)
         copenssl_sha256(bytes.base, bytes.count, &hash)
-        let digits = Array("0123456789abcdef".utf8)
-        return hash.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
+        return Hexadecimal.digits(of: hash)
     }
 
     /// Whether two secrets of one length are the same. The time taken tells nothing of where they

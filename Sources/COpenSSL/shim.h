@@ -1,5 +1,5 @@
-// What Martlet takes from libcrypto. The plain functions of SHA-256, not the newer interface: they
-// read no configuration, allocate nothing and cannot fail.
+// What Martlet takes from libcrypto. The plain functions of each hash, not the newer interface:
+// they read no configuration, allocate nothing and cannot fail.
 #pragma once
 
 #define OPENSSL_SUPPRESS_DEPRECATED
@@ -13,4 +13,11 @@ static inline void copenssl_sha256(const void *bytes, size_t count, unsigned cha
     SHA256_Update(&context, bytes, count);
     SHA256_Final(out, &context);
     OPENSSL_cleanse(&context, sizeof context);
+}
+
+static inline void copenssl_sha1(const void *bytes, size_t count, unsigned char *out) {
+    SHA_CTX context;
+    SHA1_Init(&context);
+    SHA1_Update(&context, bytes, count);
+    SHA1_Final(out, &context);
 }

@@ -84,7 +84,7 @@ extension Call {
 
     /// The command as errors name it, such as `config|get`.
     public var commandName: String {
-        executor.pointee.commands.pointee.declarations[Int(command.pointee.id)].fullName
+        executor.pointee.commands.pointee.fullName(of: command)
     }
 
     @inline(never)

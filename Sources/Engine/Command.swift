@@ -127,6 +127,13 @@ public struct Command {
     public var failedCalls: Int64 = 0
     /// Latency (INFO latencystats).
     public var times = CommandTimes()
+
+    /// Whether a call of `count` words, its name among them, has as many as it must.
+    @inline(__always)
+    public func accepts(_ count: Int) -> Bool {
+        let arity = Int(self.arity)
+        return arity >= 0 ? count == arity : count >= 0 &- arity
+    }
 }
 
 /// All that is said of a command, once. Read by COMMAND, ACL and the documentation tests.

@@ -57,6 +57,20 @@ public struct CommandTable: ~Copyable {
         find(name, parent: container.pointee.id)
     }
 
+    /// The command or subcommand that a call means; nil when there is none.
+    public func find(
+        _ arguments: UnsafePointer<Bytes>, _ count: Int
+    ) -> UnsafeMutablePointer<Command>? {
+        guard let command = find(arguments[0]) else { return nil }
+        guard command.pointee.flags.contains(.container), count > 1 else { return command }
+        return find(arguments[1], of: command)
+    }
+
+    /// The name of a command, a subcommand's behind that of its container.
+    public func fullName(of command: UnsafeMutablePointer<Command>) -> String {
+        declarations[Int(command.pointee.id)].fullName
+    }
+
     @inline(__always)
     private func find(_ name: Bytes, parent: UInt16) -> UnsafeMutablePointer<Command>? {
         guard _fastPath(name.count <= 16) else { return findLong(name, parent: parent) }

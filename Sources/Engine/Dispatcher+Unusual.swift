@@ -120,7 +120,7 @@ extension ExecutorPointer {
     func refuseArity(
         _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>
     ) {
-        let name = pointee.commands.pointee.declarations[Int(command.pointee.id)].fullName
+        let name = pointee.commands.pointee.fullName(of: command)
         refuse(command, session, "ERR wrong number of arguments for '\(name)' command")
         queueWrite(session)
     }

@@ -103,7 +103,6 @@ extension ExecutorPointer {
         let outer = pointee.frame.pointee
         var arguments = ArgumentList()
         swap(&pointee.arguments, &arguments)
-        endTimedRun()
         body()
         swap(&pointee.arguments, &arguments)
         pointee.frame.pointee = outer
@@ -299,8 +298,7 @@ extension ExecutorPointer {
             command = sub
             parsed.pointee.key = firstKey(command, arguments, count, session)
         }
-        let arity = Int(command.pointee.arity)
-        if _slowPath(arity >= 0 ? count != arity : count < 0 &- arity) {
+        if _slowPath(!command.pointee.accepts(count)) {
             refuseArity(command, session)
             return .answered
         }
@@ -397,8 +395,6 @@ extension ExecutorPointer {
     /// Counts a command that is timed by itself. Returns the nanoseconds that it took.
     @inline(__always)
     private func timed(_ command: UnsafeMutablePointer<Command>, from start: UInt64) -> UInt64 {
-        // Commands that it ran itself (EXEC) are counted before it.
-        endTimedRun()
         let end = pointee.timer.ticks()
         pointee.timer.last = end
         let spent = pointee.timer.nanoseconds(from: start, to: end)

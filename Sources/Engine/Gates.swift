@@ -40,7 +40,7 @@ extension ExecutorPointer {
         let permission = permission(of: session, command, arguments, count)
         if permission != .granted {
             noteDenied(permission, session, command, arguments)
-            let name = pointee.commands.pointee.declarations[Int(command.pointee.id)].fullName
+            let name = pointee.commands.pointee.fullName(of: command)
             refuse(command, session, permission.refusal(of: name))
             return .answered
         }
@@ -173,7 +173,7 @@ extension ExecutorPointer {
         if session.pointee.flags.contains(.pubsub), session.pointee.protocolVersion == 2,
             !allowedWhileSubscribed(command)
         {
-            let name = pointee.commands.pointee.declarations[Int(command.pointee.id)].fullName
+            let name = pointee.commands.pointee.fullName(of: command)
             refuse(
                 command, session,
                 "ERR Can't execute '\(name)': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "

@@ -13,11 +13,10 @@ extension ExecutorPointer {
         guard let run = pointee.scripts.run else { unreachable("no script runs") }
         let session = run.pointee.session
         session.pointee.output.pointee.removeAll()
-        guard let command = scriptCommand(arguments, count) else {
+        guard let command = pointee.commands.pointee.find(arguments, count) else {
             return refuseInScript(nil, "Unknown Redis command called from script")
         }
-        let arity = Int(command.pointee.arity)
-        if arity >= 0 ? count != arity : count < 0 &- arity {
+        guard command.pointee.accepts(count) else {
             return refuseInScript(
                 command, "Wrong number of args calling Redis command from script")
         }
@@ -29,15 +28,6 @@ extension ExecutorPointer {
             trackReads(command, arguments, count, run.pointee.caller)
         }
         return nil
-    }
-
-    /// The command that a script means; nil when there is none.
-    public func scriptCommand(
-        _ arguments: UnsafePointer<Bytes>, _ count: Int
-    ) -> UnsafeMutablePointer<Command>? {
-        guard let command = pointee.commands.pointee.find(arguments[0]) else { return nil }
-        guard command.pointee.flags.contains(.container), count > 1 else { return command }
-        return pointee.commands.pointee.find(arguments[1], of: command)
     }
 
     private func refuseInScript(
@@ -85,9 +75,9 @@ extension ExecutorPointer {
 
     /// `redis.acl_check_cmd`: whether the caller's user may run this; nil for no such command.
     public func scriptMayCall(_ arguments: UnsafePointer<Bytes>, _ count: Int) -> Bool? {
-        guard let run = pointee.scripts.run, let command = scriptCommand(arguments, count) else {
-            return nil
-        }
+        guard let run = pointee.scripts.run,
+            let command = pointee.commands.pointee.find(arguments, count)
+        else { return nil }
         return permission(of: run.pointee.caller, command, arguments, count) == .granted
     }
 

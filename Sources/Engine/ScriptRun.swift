@@ -283,15 +283,9 @@ extension ExecutorPointer {
                         + "\(name)."))
             pointee.alerts.insert(.busy)
         }
-        let frame = pointee.frame.pointee
         let database = run.pointee.session.pointee.database
-        // Whoever is served meanwhile must not move the arguments of the calls that are under way.
-        var arguments = ArgumentList(capacity: 64)
-        swap(&pointee.arguments, &arguments)
-        serve(self)
-        swap(&pointee.arguments, &arguments)
+        apart { serve(self) }
         run.pointee.session.pointee.database = database
-        pointee.frame.pointee = frame
         return run.pointee.isKilled || run.pointee.isAbandoned
     }
 

@@ -55,7 +55,7 @@ public struct ClusterState: Sendable {
     /// The version that outgoing messages wait for.
     var barrierVersion: UInt64 = 0
     /// What nodes.conf says of this node's own authority, as last written.
-    private var savedClaim: Claim?
+    private var savedClaim: UInt64?
     var todo = Todo()
 
     // Periodic work.
@@ -161,10 +161,13 @@ public struct ClusterState: Sendable {
         invariant(outbox.isEmpty, "a step must leave an empty outbox")
     }
 
+    /// The epoch under which a primary owns slots, which makes its acknowledgements valid.
+    private var claim: UInt64? { me.isPrimary && !me.slots.isEmpty ? me.configEpoch : nil }
+
     private mutating func save() {
         version += 1
         if todo.contains(.barrier) { barrierVersion = version }
-        let claim = Claim(of: self)
+        let claim = self.claim
         let isClaim = claim != nil && claim != savedClaim
         savedClaim = claim
         let needsSync = isClaim || todo.contains(.sync) || todo.contains(.barrier)
@@ -221,16 +224,6 @@ public struct ClusterState: Sendable {
     }
 
     mutating func act(_ action: LocalAction) { output.local.append(action) }
-}
-
-/// What makes a primary's acknowledgements valid: that it owns slots, under this epoch.
-private struct Claim: Equatable {
-    let epoch: UInt64
-
-    init?(of state: borrowing ClusterState) {
-        guard state.me.isPrimary, !state.me.slots.isEmpty else { return nil }
-        epoch = state.me.configEpoch
-    }
 }
 
 /// What a step still has to do at its end.

@@ -146,11 +146,7 @@ extension NodePointer {
                 continue
             }
             // What is not safe yet must not be answered.
-            if _slowPath(session.pointee.flags.contains(.held)) || mustHold(session)
-                || waitsForClusterState(session)
-            {
-                continue
-            }
+            if waitsForDisk(session) { continue }
             // Not even a part of it: a client that is sent too much gets nothing.
             if _slowPath(isOverLimit(session)) { enforceOutputLimit(session) }
             if session.pointee.flags.contains(.closeNow) { continue }
@@ -167,6 +163,14 @@ extension NodePointer {
         if _slowPath(executor.pointee.alerts.contains(.clientsLimited)) {
             executor.pointee.evictClients(executor)
         }
+    }
+
+    /// Whether the replies of this session must stay, for the log or for nodes.conf; asked before
+    /// they are written.
+    @inline(__always)
+    func waitsForDisk(_ session: UnsafeMutablePointer<Session>) -> Bool {
+        _slowPath(session.pointee.flags.contains(.held)) || mustHold(session)
+            || waitsForClusterState(session)
     }
 
     @inline(__always)
@@ -190,11 +194,7 @@ extension NodePointer {
             guard let session = executor.pointee.pendingWrites.popLast() else { break }
             session.pointee.flags.remove(.pendingWrite)
             if session.pointee.flags.contains(.closeNow) { continue }
-            if session.pointee.flags.contains(.held) || mustHold(session)
-                || waitsForClusterState(session)
-            {
-                continue
-            }
+            if waitsForDisk(session) { continue }
             writeClient(session, &shell)
         }
         var kept: [UnsafeMutablePointer<Session>] = []

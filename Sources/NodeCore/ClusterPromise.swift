@@ -83,9 +83,7 @@ extension NodePointer {
         // What this iteration made goes the same way as what is older.
         for index in 0..<executor.pointee.pendingWrites.count {
             let session = executor.pointee.pendingWrites[index]
-            if session.pointee.flags.isDisjoint(with: [.held, .detached]) {
-                _ = mustHold(session) || waitsForClusterState(session)
-            }
+            if !session.pointee.flags.contains(.detached) { _ = waitsForDisk(session) }
         }
         var count = 0
         let commands = pointee.promise.commands

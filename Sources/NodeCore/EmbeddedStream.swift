@@ -17,8 +17,8 @@ struct EmbeddedStream: ~Copyable {
     /// Bytes that a replica applies per iteration.
     static let appliedShare = 256 << 10
 
-    /// On the primary: the stream is in the running snapshot up to this offset; nil when it may
-    /// not be.
+    /// On the primary: the stream is in the running snapshot up to this offset; nil when none runs
+    /// that may have it.
     var sentThrough: Int64?
     /// On the replica: what is to be applied, in order.
     private var kept: [[UInt8]] = []

@@ -187,7 +187,7 @@ extension NodePointer {
         case .unknown:
             let isRDB = piece[0] == UInt8(ascii: "R")
             pointee.log.replay?.form = isRDB ? .preamble : .commands
-            if isRDB { openPreamble() }
+            if isRDB { openReader() }
             pointee.log.replay?.fed -= Int64(piece.count)
             try replay(piece)
         case .preamble: try replayPreamble(piece)
@@ -196,14 +196,6 @@ extension NodePointer {
             pointee.log.replay?.scanner.feed(piece)
             try runScanned()
         }
-    }
-
-    private func openPreamble() {
-        pointee.loader.reader = RDBReader(
-            decoders: executor.objectFormats.decoders,
-            limits: RDBReader.Limits(
-                largestString: settings.maxBulkLength, databases: settings.databases),
-            verifiesChecksum: settings.rdbChecksum, acceptsFunctions: true)
     }
 
     private func replayPreamble(_ piece: Bytes) throws(BootError) {

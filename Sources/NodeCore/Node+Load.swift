@@ -53,14 +53,19 @@ struct Loader: ~Copyable {
 }
 
 extension NodePointer {
-    // MARK: The file at the start
-
-    public func beginLoad(totalBytes: Int64 = 0) {
+    /// A file or a copy in RDB follows.
+    func openReader() {
         pointee.loader.reader = RDBReader(
             decoders: executor.objectFormats.decoders,
             limits: RDBReader.Limits(
                 largestString: settings.maxBulkLength, databases: settings.databases),
             verifiesChecksum: settings.rdbChecksum, acceptsFunctions: true)
+    }
+
+    // MARK: The file at the start
+
+    public func beginLoad(totalBytes: Int64 = 0) {
+        openReader()
         pointee.loader.isBlocking = true
         pointee.loader.keepsExpired = false
         pointee.loader.started = instant
@@ -156,11 +161,7 @@ extension NodePointer {
         fresh.advanceClock(milliseconds: now.wall.milliseconds)
         configureAccess(fresh)
         pointee.loader.fresh = fresh
-        pointee.loader.reader = RDBReader(
-            decoders: executor.objectFormats.decoders,
-            limits: RDBReader.Limits(
-                largestString: settings.maxBulkLength, databases: settings.databases),
-            verifiesChecksum: settings.rdbChecksum, acceptsFunctions: true)
+        openReader()
         pointee.loader.libraries = []
         pointee.loader.started = instant
         pointee.loader.keys = 0

@@ -200,11 +200,7 @@ extension NodePointer {
                 sink: snapshotSink, pieces: pieces, context: UnsafeMutableRawPointer(self))
         }
         guard started == .started else { return false }
-        var hasTime = false
-        if case .replicas = pointee.snapshot.target {
-            hasTime = pointee.embedded.sentThrough != nil
-        }
-        pointee.snapshot.pace = SnapshotPace(hasTime: hasTime)
+        pointee.snapshot.pace = SnapshotPace(hasTime: pointee.embedded.sentThrough != nil)
         pointee.snapshot.keys = 0
         pointee.snapshot.began = instant
         pointee.snapshot.writer = RDBWriter(
@@ -293,7 +289,7 @@ extension NodePointer {
             // The cron comes back to it.
             done = walkSlowly(delay)
             guard done else {
-                if case .replicas = pointee.snapshot.target { embedStream() }
+                embedStream()
                 distribute(isLast: false)
                 return false
             }
@@ -301,7 +297,7 @@ extension NodePointer {
             guard let budget = pointee.snapshot.pace.next(at: instant) else { return true }
             done = walkSlice(budget)
         }
-        if case .replicas = pointee.snapshot.target { embedStream() }
+        embedStream()
         if done, !pointee.snapshot.writesCommands {
             pointee.snapshot.writer.end(into: &pointee.snapshot.buffer)
         }
@@ -393,6 +389,7 @@ extension NodePointer {
             pointee.snapshot.draining += pointee.snapshot.sessions
             pointee.snapshot.sessions = []
             pointee.snapshot.target = .none
+            pointee.embedded.sentThrough = nil
             pointee.snapshot.buffer.release()
             pointee.persistence.saveStarted = nil
             var effects: [PrimaryEffect] = []
@@ -430,6 +427,7 @@ extension NodePointer {
         case .none: break
         case .replicas:
             pointee.snapshot.target = .none
+            pointee.embedded.sentThrough = nil
             var effects: [PrimaryEffect] = []
             pointee.primary.snapshotFinished(succeeded: false, at: instant, into: &effects)
             carryOut(effects)

@@ -292,7 +292,6 @@ public struct PrimaryState: Sendable {
                 continue
             }
             replicas[index].state = .receiving(endMark: endMark != nil)
-            replicas[index].snapshotOffset = history.offset
             replicas[index].sentThrough = history.offset
             replicas[index].lastProgress = now
             var head = ""

@@ -39,9 +39,8 @@ public struct ReplicaRecord: Sendable, Equatable {
     /// It asked with SYNC: it sends no acknowledgements and never times out.
     public let lacksPSync: Bool
     public internal(set) var state: ReplicaSyncState
-    /// The offset that its snapshot stands for.
-    public internal(set) var snapshotOffset: Int64 = 0
-    /// Up to here it gets the stream together with the snapshot; what follows is sent behind it.
+    /// Up to here it has everything with its snapshot: the offset that this stands for, or beyond
+    /// when the stream comes inside of it. What follows is sent behind it.
     public internal(set) var sentThrough: Int64 = 0
     /// It was sent the whole snapshot and gets the stream once it acknowledges.
     public internal(set) var streamsOnAck = false

@@ -119,16 +119,7 @@ extension ScriptEnginePointer {
 
     /// The hash of a script, as its name.
     static func hash(_ body: Bytes) -> String {
-        String(decoding: hashBytes(body), as: UTF8.self)
-    }
-
-    static func hashBytes(_ body: Bytes) -> [UInt8] {
-        var digest = [UInt8](repeating: 0, count: 20)
-        digest.withUnsafeMutableBufferPointer {
-            if let place = $0.baseAddress { SHA1.hash(body, to: place) }
-        }
-        let digits = Array("0123456789abcdef".utf8)
-        return digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
+        String(decoding: SHA1.hex(body), as: UTF8.self)
     }
 
     /// A hash that a client gave.

@@ -38,7 +38,7 @@ enum ScriptHooks {
         }
         hooks.sha1_hex = { _, text, out in
             guard let out else { return }
-            for (index, digit) in ScriptEnginePointer.hashBytes(text.bytes).enumerated() {
+            for (index, digit) in SHA1.hex(text.bytes).enumerated() {
                 out[index] = CChar(bitPattern: digit)
             }
         }
@@ -117,11 +117,11 @@ extension ScriptEnginePointer {
         case clua_null: reply.null()
         case clua_boolean: reply.boolean(number != 0)
         case clua_double: reply.double(real)
-        case clua_big_number: reply.bigNumber(oneLine(text).string)
+        case clua_big_number: reply.bigNumber(text.array.onOneLine.string)
         case clua_verbatim: verbatim(reply, text, format: extra)
         case clua_status:
             reply.raw("+")
-            oneLine(text).withBytes { reply.raw($0) }
+            text.array.onOneLine.withBytes { reply.raw($0) }
             reply.raw("\r\n")
         case clua_error: error(reply, text, isCounted: number != 0, isFirst: isFirst)
         case clua_array: reply.array(Int(number))
@@ -140,10 +140,6 @@ extension ScriptEnginePointer {
             executor.noteScriptError(text.string, isCounted: isCounted)
         }
         reply.error(text.array)
-    }
-
-    private func oneLine(_ text: Bytes) -> [UInt8] {
-        text.array.map { $0 == 13 || $0 == 10 ? 32 : $0 }
     }
 
     private func verbatim(_ reply: ReplyWriter, _ text: Bytes, format: Bytes) {

@@ -101,15 +101,8 @@ import Testing
 
     @Test func aReplicaFollowsItsPrimary() {
         let world = ClusterWorld(nodes: 2)
-        let a = world.client(0)
-        let b = world.client(1)
-        a.run("CLUSTER ADDSLOTSRANGE 0 16383")
-        a.run("CLUSTER MEET 127.0.0.1 7001")
-        world.pass(5000)
-        let first = String(a.run("CLUSTER MYID").split(separator: "|")[1])
-        #expect(b.run("CLUSTER REPLICATE \(first)") == "+OK|")
-        world.pass(3000)
-        #expect(a.run("CLUSTER REPLICAS \(first)").hasPrefix("*1|"))
+        let (a, b) = world.primaryAndReplica()
+        #expect(a.run("CLUSTER REPLICAS \(a.identity)").hasPrefix("*1|"))
         #expect(b.run("CLUSTER SETSLOT x STABLE") == "-ERR Please use SETSLOT only with masters.|")
         #expect(b.run("GET a") == "-MOVED 15495 127.0.0.1:7000|")
         #expect(b.run("READONLY") == "+OK|")
@@ -136,13 +129,7 @@ import Testing
     /// heard of the epoch: it is not acknowledged.
     @Test func aNewPrimaryAnswersWhenItsClaimIsDurable() {
         let world = ClusterWorld(nodes: 2)
-        let a = world.client(0)
-        let b = world.client(1)
-        a.run("CLUSTER ADDSLOTSRANGE 0 16383")
-        a.run("CLUSTER MEET 127.0.0.1 7001")
-        world.pass(5000)
-        b.run("CLUSTER REPLICATE \(a.identity)")
-        world.pass(3000)
+        let (a, b) = world.primaryAndReplica()
         world.slowDisks.insert(1)
         #expect(b.run("CLUSTER FAILOVER TAKEOVER") == "")
         let writer = world.client(1)
@@ -161,13 +148,7 @@ import Testing
             $0.appendOnly = true
             $0.appendSync = "always"
         }
-        let a = world.client(0)
-        let b = world.client(1)
-        a.run("CLUSTER ADDSLOTSRANGE 0 16383")
-        a.run("CLUSTER MEET 127.0.0.1 7001")
-        world.pass(5000)
-        b.run("CLUSTER REPLICATE \(a.identity)")
-        world.pass(3000)
+        let (a, b) = world.primaryAndReplica()
         world.slowDisks.insert(0)
         #expect(a.run("SET a 1") == "")
         #expect(b.run("CLUSTER FAILOVER TAKEOVER") == "+OK|")

@@ -6,6 +6,7 @@ import Engine
 import Gossip
 import NodeCore
 import RESP
+import Testing
 
 final class ClusterWorld {
     /// What is on its way.
@@ -197,6 +198,18 @@ final class ClusterWorld {
         a.run("CLUSTER MEET 127.0.0.1 7001")
         pass(5000)
         return (a, a.identity, b.identity)
+    }
+
+    /// Makes node 0 the owner of all slots and node 1 its replica. Returns a client of each.
+    func primaryAndReplica() -> (primary: WorldClient, replica: WorldClient) {
+        let primary = client(0)
+        let replica = client(1)
+        primary.run("CLUSTER ADDSLOTSRANGE 0 16383")
+        primary.run("CLUSTER MEET 127.0.0.1 7001")
+        pass(5000)
+        #expect(replica.run("CLUSTER REPLICATE \(primary.identity)") == "+OK|")
+        pass(3000)
+        return (primary, replica)
     }
 
     /// A client of node `index`.

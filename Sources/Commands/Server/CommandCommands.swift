@@ -161,24 +161,17 @@ private func commandGetKeys(_ call: Call) { getKeys(call, withFlags: false) }
 private func commandGetKeysAndFlags(_ call: Call) { getKeys(call, withFlags: true) }
 
 private func getKeys(_ call: Call, withFlags: Bool) {
-    guard var command = call.executor.pointee.commands.pointee.find(call[2]) else {
+    let count = call.count - 2
+    let commands = call.executor.pointee.commands
+    guard let command = commands.pointee.find(call.arguments + 2, count) else {
         call.reply.error("ERR Invalid command specified" as StaticString)
         return
-    }
-    let count = call.count - 2
-    if command.pointee.flags.contains(.container), count > 1 {
-        guard let sub = call.executor.pointee.commands.pointee.find(call[3], of: command) else {
-            call.reply.error("ERR Invalid command specified" as StaticString)
-            return
-        }
-        command = sub
     }
     guard command.pointee.flags.contains(.touchesKeys) else {
         call.reply.error("ERR The command has no key arguments" as StaticString)
         return
     }
-    let arity = Int(command.pointee.arity)
-    guard arity >= 0 ? count == arity : count >= -arity else {
+    guard command.pointee.accepts(count) else {
         call.reply.error("ERR Invalid number of arguments specified for command" as StaticString)
         return
     }

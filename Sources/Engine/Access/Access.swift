@@ -182,7 +182,7 @@ extension ExecutorPointer {
         case .granted: return
         case .deniedCommand:
             pointee.stats.deniedCommands &+= 1
-            let name = pointee.commands.pointee.declarations[Int(command.pointee.id)].fullName
+            let name = pointee.commands.pointee.fullName(of: command)
             record("command", context, Array(name.utf8), session)
         case .deniedKey(let index):
             pointee.stats.deniedKeys &+= 1

@@ -50,8 +50,7 @@ private func setUser(_ call: Call) {
     }
     let rules = (3..<call.count).map { call[$0].array }
     if let problem = call.executor.setUser(name, rules) {
-        return call.reply.error(
-            Array("ERR ".utf8) + problem.map { $0 == 10 || $0 == 13 ? 32 : $0 })
+        return call.reply.error(Array("ERR ".utf8) + problem.onOneLine)
     }
     call.reply.ok()
 }
@@ -81,8 +80,7 @@ private func fileOrReply(_ call: Call) -> String? {
 private func loadUsers(_ call: Call) {
     guard let path = fileOrReply(call) else { return }
     if let problem = NodePointer.of(call).loadUsersFromFile(path) {
-        return call.reply.error(
-            Array("ERR ".utf8) + problem.map { $0 == 10 || $0 == 13 ? 32 : $0 })
+        return call.reply.error(Array("ERR ".utf8) + problem.onOneLine)
     }
     call.reply.ok()
 }

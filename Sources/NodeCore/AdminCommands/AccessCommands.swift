@@ -157,17 +157,12 @@ private func accessDryRun(_ call: Call) {
             Array("ERR User '".utf8) + call[2].array + Array("' not found".utf8))
     }
     let table = executor.pointee.commands
-    var found = table.pointee.find(arguments[0])
-    if let container = found, container.pointee.flags.contains(.container), count > 1 {
-        found = table.pointee.find(arguments[1], of: container)
-    }
-    guard let command = found else {
+    guard let command = table.pointee.find(arguments, count) else {
         return call.reply.error(
             Array("ERR Command '".utf8) + arguments[0].array + Array("' not found".utf8))
     }
-    let name = table.pointee.declarations[Int(command.pointee.id)].fullName
-    let arity = Int(command.pointee.arity)
-    if arity > 0 ? arity != count : count < -arity {
+    let name = table.pointee.fullName(of: command)
+    guard command.pointee.accepts(count) else {
         return call.reply.error("ERR wrong number of arguments for '\(name)' command")
     }
     let start = "This user has no permissions to "
@@ -206,11 +201,7 @@ private func accessPassword(_ call: Call) {
         ?? (0..<(digits + 1) / 2).map { _ in
             UInt8(truncatingIfNeeded: call.executor.pointee.prng.next())
         }
-    let hexadecimal = bytes.map { byte in
-        let text = String(byte, radix: 16)
-        return text.count == 1 ? "0" + text : text
-    }
-    call.reply.bulk(String(hexadecimal.joined().prefix(digits)))
+    call.reply.bulk(Array(Hexadecimal.digits(of: bytes).prefix(digits)))
 }
 
 private func accessLog(_ call: Call) {

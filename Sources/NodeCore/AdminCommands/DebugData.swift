@@ -105,22 +105,13 @@ private func debugTables(_ call: Call) {
 
 // MARK: Digests
 
-private func hexadecimal(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> String {
-    let digits = Array("0123456789abcdef".utf8)
-    var out: [UInt8] = []
-    for index in 0..<count {
-        out.append(digits[Int(bytes[index] &>> 4)])
-        out.append(digits[Int(bytes[index] & 15)])
-    }
-    return String(decoding: out, as: UTF8.self)
-}
-
 private func withDigest(_ fill: (UnsafeMutablePointer<UInt8>) -> Void) -> String {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: DigestMixer.size) { room in
         room.initialize(repeating: 0)
         guard let base = room.baseAddress else { return "" }
         fill(base)
-        return hexadecimal(base, DigestMixer.size)
+        let digest = Bytes(base, DigestMixer.size).array
+        return String(decoding: Hexadecimal.digits(of: digest), as: UTF8.self)
     }
 }
 
