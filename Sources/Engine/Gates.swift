@@ -22,10 +22,7 @@ extension ExecutorPointer {
         _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
         _ session: UnsafeMutablePointer<Session>, _ key: KeyRef?
     ) -> Verdict {
-        var flags = effectiveFlags(command, session)
-        if _slowPath(command.pointee.flags.contains(.runsScript)) {
-            flags = scriptFlags(command, arguments, count, flags)
-        }
+        let flags = effectiveFlags(command, arguments, count, session)
         let reply = ReplyWriter(session.pointee.output, version: session.pointee.protocolVersion)
         let fromPrimary = session.pointee.flags.contains(.fromPrimary)
         if !session.pointee.flags.contains(.authenticated), !flags.contains(.noAuth) {
@@ -79,11 +76,15 @@ extension ExecutorPointer {
         return .run
     }
 
-    /// EXEC counts as everything that it will run.
+    /// EXEC counts as everything that it will run, and what runs a script as what that declares.
     private func effectiveFlags(
-        _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>
+        _ command: UnsafeMutablePointer<Command>, _ arguments: UnsafePointer<Bytes>, _ count: Int,
+        _ session: UnsafeMutablePointer<Session>
     ) -> CommandFlags {
         var flags = command.pointee.flags
+        if _slowPath(flags.contains(.runsScript)) {
+            return scriptFlags(command, arguments, count, flags)
+        }
         if let transaction = session.pointee.transaction, isNamed(command, "exec") {
             flags.formUnion(transaction.pointee.flags)
             // Permissions that each of them must have.
@@ -311,16 +312,17 @@ extension ExecutorPointer {
         // Shard channels have slots as keys have: those that are no keys count too.
         let keys = keysOfCall(command, arguments, count, session)
         guard !keys.isEmpty else { return true }
-        guard let line = routing.pointee.errorLine(redirect(command, keys, session)) else {
+        let flags = effectiveFlags(command, arguments, count, session)
+        guard let line = routing.pointee.errorLine(redirect(command, flags, keys, session)) else {
             return true
         }
         refuseRedirected(command, session, String(decoding: line, as: UTF8.self))
         return false
     }
 
-    /// Where a call with these keys, which are not none, is to run.
+    /// Where a call with these flags and keys, which are not none, is to run.
     func redirect(
-        _ command: UnsafeMutablePointer<Command>, _ keys: [KeyRef],
+        _ command: UnsafeMutablePointer<Command>, _ flags: CommandFlags, _ keys: [KeyRef],
         _ session: UnsafeMutablePointer<Session>
     ) -> Redirect {
         guard let routing = pointee.routing, let first = keys.first else { return .serve }
@@ -328,7 +330,6 @@ extension ExecutorPointer {
         if keys.contains(where: { $0.slot != first.slot }) {
             return routing.pointee.decideAcrossSlots(first: slot)
         }
-        let flags = effectiveFlags(command, session)
         var request = RedirectRequest()
         request.isWrite = flags.contains(.write)
         request.isMigrate = isNamed(command, "migrate")

@@ -79,9 +79,24 @@ public struct LogStream: ~Copyable {
             }
             return transaction.append(bytes)
         }
+        open(database, at: seconds)
+        if _slowPath(isInside) { transaction.append(bytes) } else { buffer.append(bytes) }
+    }
+
+    /// Appends a command that only the file wants: it is encoded in place.
+    @inline(__always)
+    mutating func add(
+        _ arguments: UnsafePointer<Bytes>, _ count: Int, _ database: Int32, at seconds: Int64
+    ) {
+        open(database, at: seconds)
+        withUnsafeMutablePointer(to: &buffer) { StreamWriter($0).command(arguments, count) }
+    }
+
+    /// Sees to it that the file tells the time, if it is to, and is in `database`.
+    @inline(__always)
+    private mutating func open(_ database: Int32, at seconds: Int64) {
         if _slowPath(notesTime) { noteTime(seconds) }
         if _slowPath(self.database != database) { select(database) }
-        if _slowPath(isInside) { transaction.append(bytes) } else { buffer.append(bytes) }
     }
 
     /// EXEC is over: what it changed goes out as a whole.

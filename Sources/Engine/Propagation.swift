@@ -22,9 +22,13 @@ extension ExecutorPointer {
             break
         case .arguments:
             guard let arguments = frame.pointee.arguments else { break }
-            let encoded = StreamWriter(pointee.scratch)
-            encoded.begin(frame.pointee.argumentCount)
-            for index in 0..<frame.pointee.argumentCount { encoded.argument(arguments[index]) }
+            let count = frame.pointee.argumentCount
+            if _slowPath(!toBacklog && !pointee.executingTransaction) {
+                pointee.log.pointee.add(
+                    arguments, count, database, at: pointee.now.wall.seconds)
+                break
+            }
+            StreamWriter(pointee.scratch).command(arguments, count)
             feed(
                 pointee.scratch.pointee.bytes, commands: 1, database, toBacklog: toBacklog,
                 toLog: toLog)

@@ -100,7 +100,7 @@ extension ExecutorPointer {
         else { return nil }
         let keys = keysOfCall(command, arguments, count, run.pointee.session)
         guard let first = keys.first else { return nil }
-        switch redirect(command, keys, run.pointee.session) {
+        switch redirect(command, command.pointee.flags, keys, run.pointee.session) {
         case .serve: break
         case .downForWrites:
             return "Script attempted to execute a write command while the cluster is down and "

@@ -21,6 +21,23 @@ public struct StreamWriter {
         out.pointee.wrote(bytes.count &+ 2)
     }
 
+    /// A whole command, its name included. What each write of the hot path pays: the room is
+    /// reserved once.
+    @inline(__always)
+    func command(_ arguments: UnsafePointer<Bytes>, _ count: Int) {
+        var room = StreamWriter.headerRoom
+        for index in 0..<count { room &+= arguments[index].count &+ StreamWriter.headerRoom }
+        let begin = out.pointee.reserve(room)
+        var to = StreamWriter.writeHeader(UInt8(ascii: "*"), count, to: begin)
+        for index in 0..<count {
+            let bytes = arguments[index]
+            to = StreamWriter.writeHeader(UInt8(ascii: "$"), bytes.count, to: to)
+            moveShort(to: to, from: bytes.base, count: bytes.count)
+            to = StreamWriter.writeLineEnd(to: to + bytes.count)
+        }
+        out.pointee.wrote(to - begin)
+    }
+
     @inline(__always)
     public func argument(_ literal: StaticString) { argument(Bytes(literal)) }
 
@@ -41,13 +58,30 @@ public struct StreamWriter {
     /// Arguments that are encoded already.
     public func encoded(_ arguments: Bytes) { out.pointee.append(arguments) }
 
+    /// A mark, 19 digits and the line's end, and the end of the line behind the argument.
+    private static let headerRoom = 24
+
     @inline(__always)
     private func header(_ mark: UInt8, _ count: Int) {
-        let to = out.pointee.reserve(24)
+        let to = out.pointee.reserve(StreamWriter.headerRoom)
+        out.pointee.wrote(StreamWriter.writeHeader(mark, count, to: to) - to)
+    }
+
+    /// Returns where the bytes behind the header go.
+    @inline(__always)
+    private static func writeHeader(
+        _ mark: UInt8, _ count: Int, to: UnsafeMutablePointer<UInt8>
+    ) -> UnsafeMutablePointer<UInt8> {
         to[0] = mark
-        let length = 1 &+ writeDecimal(Int64(count), to: to + 1)
-        to[length] = 13
-        to[length &+ 1] = 10
-        out.pointee.wrote(length &+ 2)
+        return writeLineEnd(to: to + 1 + writeDecimal(Int64(count), to: to + 1))
+    }
+
+    @inline(__always)
+    private static func writeLineEnd(
+        to: UnsafeMutablePointer<UInt8>
+    ) -> UnsafeMutablePointer<UInt8> {
+        to[0] = 13
+        to[1] = 10
+        return to + 2
     }
 }
