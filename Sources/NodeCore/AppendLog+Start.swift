@@ -16,6 +16,13 @@ public struct LoadedLog: Sendable {
 }
 
 extension NodePointer {
+    /// There is to be a log: clients wait for it as they wait for the data. What was written between
+    /// the two would be in neither.
+    public func expectLog() {
+        pointee.log.isStarting = true
+        updateAlerts()
+    }
+
     /// The data is loaded: the log begins or goes on, if there is to be one. Until its file is open
     /// clients are told that the server is loading.
     public func startLog(_ loaded: LoadedLog) {

@@ -293,6 +293,7 @@ private struct NodeProcess: ~Copyable {
     ) throws(BootFailure) {
         var loaded = LoadedLog()
         if settings.appendOnly {
+            node.expectLog()
             let began = Clock.now().instant
             var folder = LogFolder(loop: loop)
             var found = false

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 
 from harness import OURS, REDIS, Connection, WireTest, needs_redis, wait_until
 
@@ -60,6 +61,29 @@ class DurabilityTest(WireTest):
                 kept = int(server.call("GET", "w%d" % n))
                 self.assertGreaterEqual(kept, acknowledged[n])
                 acknowledged[n] = kept
+
+    def test_nothing_is_acknowledged_before_the_log_is_open(self):
+        """A client that asks from the first moment is told to wait, until its write is kept."""
+        server = self.logged()
+        for round in range(8):
+            server.kill()
+            server.start(wait=False)
+            # No wait between the looks: what comes before the first turn of the loop counts.
+            with self.first_connection(server) as client:
+                while client.ask("SET", "key%d" % round, round) != "OK":
+                    pass
+            server.kill()
+            server.start()
+            self.assertEqual(server.call("DBSIZE"), round + 1)
+
+    def first_connection(self, server):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                return server.connect()
+            except ConnectionRefusedError:
+                continue
+        raise AssertionError("the server does not listen")
 
     @staticmethod
     def write(server, n, acknowledged, stop):

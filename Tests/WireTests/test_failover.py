@@ -587,5 +587,11 @@ class SlotCommandTests(WireTest):
             connection.call("READONLY")
             self.assertEqual(connection.call("GET", key), b"v")
             self.assertEqual(connection.ask("SET", key, "w").code, "MOVED")
+            # A script counts as what it declares; without a declaration it is asked when it writes.
+            text = "return redis.call(ARGV[1],KEYS[1])"
+            reading = "#!lua flags=no-writes\n" + text
+            self.assertEqual(connection.ask("EVAL", "#!lua\n" + text, 1, key, "del").code, "MOVED")
+            self.assertEqual(connection.call("EVAL", reading, 1, key, "get"), b"v")
+            self.assertEqual(connection.call("EVAL", text, 1, key, "get"), b"v")
             connection.call("READWRITE")
             self.assertIsInstance(connection.ask("GET", key), ReplyError)
