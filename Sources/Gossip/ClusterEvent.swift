@@ -94,7 +94,7 @@ public struct ClusterEvent: Sendable, Equatable {
         case addressChanged(NodeID, host: String, port: Int)
         case ownAddressChanged(String)
         case crashSuspected(NodeID)
-        case crashEstablished(NodeID, refusals: Int)
+        case crashEstablished(NodeID, CrashEvidence)
         case possiblyFailing(NodeID)
         case reported(by: NodeLabel, NodeLabel)
         case reportWithdrawn(by: NodeLabel, NodeLabel)
@@ -195,8 +195,8 @@ extension ClusterEvent {
     private var failureText: String? {
         switch kind {
         case .crashSuspected(let id): "Node \(id) refused a connection: probing it again at once."
-        case .crashEstablished(let id, let refusals):
-            "*** NODE \(id) possibly failing: its link broke and it refused \(refusals) connections"
+        case .crashEstablished(let id, let evidence):
+            "*** NODE \(id) possibly failing: its link broke and \(evidence.text)"
         case .possiblyFailing(let id): "*** NODE \(id) possibly failing"
         case .reported(let by, let id): "Node \(by) reported node \(id) as not reachable."
         case .reportWithdrawn(let by, let id): "Node \(by) reported node \(id) is back online."

@@ -21,7 +21,10 @@ extension ClusterState {
             nextCron = now.instant + Milliseconds(100)
             cron()
         } else {
-            for node in nodes.handles { reconnectIfDue(node) }
+            for node in nodes.handles {
+                checkForReturn(of: node)
+                reconnectIfDue(node)
+            }
         }
         checkLease()
         checkManualFailoverTimeout()
@@ -54,6 +57,7 @@ extension ClusterState {
             if nodes[node].isHandshake, now.instant - nodes[node].created > handshakeTimeout {
                 forget(node)
             } else {
+                checkForReturn(of: node)
                 reconnectIfDue(node)
             }
         }

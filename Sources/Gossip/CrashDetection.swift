@@ -6,8 +6,12 @@
 // everybody hears of it at once. A majority of primaries with the same evidence makes it FAIL; a
 // Redis node just sees an ordinary failure report.
 //
+// A container takes its address along when it dies: its kernel still closes the connections, but
+// soon nobody is there to refuse new ones. So a link that its end closed, and no new one in 400 ms
+// whatever became of the attempts, is evidence too.
+//
 // What is no evidence: a link that never was up in the life of this process (a cluster that
-// starts node by node would fail over), a connection that times out (a hung host or a partition:
+// starts node by node would fail over), one that just falls silent (a hung host or a partition:
 // the node timeout decides), and anything about a node that talks to us on its own link.
 //
 // A node that really is back before the second refusal is reached again and nothing happened; one
@@ -18,10 +22,27 @@
 import Base
 import HashSlots
 
+/// Why a node counts as crashed.
+public enum CrashEvidence: Sendable, Equatable {
+    /// It refused so many connections.
+    case refusals(Int)
+    /// No connection came about for so long.
+    case silence(Milliseconds)
+
+    var text: String {
+        switch self {
+        case .refusals(let count): "it refused \(count) connections"
+        case .silence(let time): "no connection came about for \(time.count) ms"
+        }
+    }
+}
+
 /// What is known about a connection that does not stand.
 struct CrashProbe: Sendable {
     static let refusalsNeeded = 2
     static let spacing = Milliseconds(25)
+    /// So long after a loss, attempts that led to nothing are as good as refusals.
+    static let patience = Milliseconds(400)
     /// Older losses prove nothing any more.
     static let validity = Milliseconds(2000)
 
@@ -39,6 +60,7 @@ struct CrashProbe: Sendable {
     }
 
     mutating func connected() {
+        lostAt = nil
         refusals = 0
         attempts = 0
     }
@@ -64,6 +86,14 @@ struct CrashProbe: Sendable {
         return true
     }
 
+    /// True once when its time to come back is over and it was not `heard` meanwhile; what it sent
+    /// before its death may still have been under way.
+    mutating func isGone(at now: Instant, lastHeard heard: Instant) -> Bool {
+        guard let lostAt, now - lostAt >= CrashProbe.patience else { return false }
+        self.lostAt = nil
+        return now - lostAt <= CrashProbe.validity && heard - lostAt <= CrashProbe.patience / 4
+    }
+
     mutating func failed(at now: Instant) {
         attempts += 1
         let pace = attempts <= 20 ? 100 : min(1000, attempts * 10)
@@ -80,6 +110,7 @@ extension ClusterState {
         let isEvidence = why == .reset || why == .closedByPeer
         if isEvidence, nodes[node].wasHeard, !nodes[node].isHandshake {
             nodes[node].probe.lost(at: now.instant)
+            wake(at: now.instant + CrashProbe.patience)
         } else {
             nodes[node].probe.retry(at: now.instant + Milliseconds(100))
         }
@@ -100,17 +131,27 @@ extension ClusterState {
         let isEstablished = nodes[node].probe.refused(at: now.instant)
         wake(at: nodes[node].probe.nextAttempt)
         if isEstablished {
-            establishCrash(of: node)
+            establishCrash(of: node, .refusals(CrashProbe.refusalsNeeded))
         } else if nodes[node].probe.refusals > 0 {
             log(.verbose, .crashSuspected(nodes[node].id))
         }
     }
 
-    private mutating func establishCrash(of node: NodeHandle) {
+    private mutating func establishCrash(of node: NodeHandle, _ evidence: CrashEvidence) {
         guard nodes[node].isReachable, !emptyStart.isWaiting else { return }
-        log(.notice, .crashEstablished(nodes[node].id, refusals: CrashProbe.refusalsNeeded))
+        log(.notice, .crashEstablished(nodes[node].id, evidence))
         suspect(node)
         gossipSuspects()
+    }
+
+    /// A node whose link its end closed has had the time to come back. The attempt that still
+    /// hangs is given up: the kernel would repeat it ever more rarely.
+    mutating func checkForReturn(of node: NodeHandle) {
+        let heard = nodes[node].dataReceived
+        guard nodes[node].probe.isGone(at: now.instant, lastHeard: heard), config.detectsCrashes
+        else { return }
+        establishCrash(of: node, .silence(CrashProbe.patience))
+        if let link = nodes[node].link { close(link) }
     }
 
     /// Connects to `node` when it has no link and its time has come.

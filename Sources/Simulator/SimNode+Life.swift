@@ -63,7 +63,8 @@ extension Simulation {
         } else {
             owner.disk.processCrashed(&prng)
         }
-        end(owner, as: life, sendsFin: life == .dead)
+        // A container's host goes too, but its kernel lives to close the connections.
+        end(owner, as: life, sendsFin: life == .dead || prng.chance(1, in: 4))
     }
 
     /// The process is gone. Its kernel closes its connections, unless that is gone too.

@@ -33,6 +33,27 @@ import Testing
         #expect(cluster.hosts[0].state?.myPrimaryID == cluster.id(3))
     }
 
+    /// As a container dies: its links are closed, and nobody is left to refuse new ones.
+    @Test(arguments: [1, 2] as [UInt64])
+    func aCrashThatTakesItsAddressAlongIsHealedSoon(seed: UInt64) {
+        let cluster = MiniCluster.formed(primaries: 3, replicas: 1, seed: seed)
+        cluster.kill(0)
+        cluster.zone[0] = 1
+        let time = cluster.run(until: 5000) { $0.server(of: 0) == 3 }
+        #expect(time.map { $0 > 390 && $0 < 700 } ?? false, "took \(String(describing: time)) ms")
+        cluster.zone[0] = 0
+        cluster.boot(0)
+        #expect(cluster.run(until: 5000) { $0.isReplica(0) && $0.isHealthy } != nil)
+    }
+
+    /// What only falls silent may live: nothing happens before the node timeout.
+    @Test func aPartitionIsNoCrash() {
+        let cluster = MiniCluster.formed(primaries: 3, replicas: 1, seed: 3)
+        cluster.zone[0] = 1
+        let time = cluster.run(until: 8000) { $0.server(of: 0) == 3 }
+        #expect(time.map { $0 > 1900 } ?? false, "took \(String(describing: time)) ms")
+    }
+
     @Test(arguments: [1] as [UInt64])
     func aHangIsHealedAfterTheNodeTimeout(seed: UInt64) {
         let cluster = MiniCluster.formed(primaries: 3, replicas: 1, seed: seed)
