@@ -16,8 +16,8 @@ public struct LoadedLog: Sendable {
 }
 
 extension NodePointer {
-    /// There is to be a log: clients wait for it as they wait for the data. What was written between
-    /// the two would be in neither.
+    /// There is to be a log: clients wait for it as they wait for the data. What was written
+    /// between the two would be in neither.
     public func expectLog() {
         pointee.log.isStarting = true
         updateAlerts()
