@@ -11,6 +11,7 @@ extension SentinelState {
             for key in clusters[name]?.peers.keys ?? [] {
                 let peer = PeerKey(cluster: name, peer: key)
                 renewSilentPeer(peer)
+                checkForReturn(of: peer)
                 connectPeerIfDue(peer)
                 askViewIfDue(peer)
             }
@@ -130,10 +131,10 @@ extension SentinelState {
                 peer.refusals = 0
                 peer.nextAttempt = now
             } else if let broken = peer.brokenAt {
-                let isFresh = end == .refused && now - broken <= Self.evidenceValidity
-                peer.refusals = isFresh ? peer.refusals + 1 : 0
+                let isFresh = now - broken <= Self.evidenceValidity
+                peer.refusals = isFresh && end == .refused ? peer.refusals + 1 : 0
                 if !isFresh { peer.brokenAt = nil }
-                if isFresh, peer.refusals < 2 { peer.nextAttempt = now + Self.probeSpacing }
+                if peer.refusals == 1 { peer.nextAttempt = now + Self.probeSpacing }
             }
         }
         if let peer = self[peer: key], peer.refusals >= 2, peer.brokenAt != nil {
@@ -145,6 +146,22 @@ extension SentinelState {
 
     private static var evidenceValidity: Milliseconds { Milliseconds(2000) }
     private static var probeSpacing: Milliseconds { Milliseconds(25) }
+    /// So long after a loss, attempts that led to nothing are as good as refusals.
+    private static var patience: Milliseconds { Milliseconds(400) }
+
+    /// A container that dies takes its address along: nobody is left to refuse. What was broken by
+    /// the other side's kernel and did not come back in time is gone as well.
+    private mutating func checkForReturn(of key: PeerKey) {
+        guard let peer = self[peer: key], !peer.isOpen, let broken = peer.brokenAt,
+            instant - broken >= Self.patience
+        else { return }
+        if instant - broken <= Self.evidenceValidity {
+            establishDeath(of: key)
+        } else {
+            update(key) { $0.brokenAt = nil }
+        }
+        closePeer(key)
+    }
 
     /// The process of a node is gone.
     private mutating func establishDeath(of key: PeerKey) {

@@ -28,7 +28,7 @@ struct VotingState: Sendable, Equatable {
 /// The state of one node as this voter sees it.
 struct NodeWatch: Sendable {
     var lastHeard: Instant
-    /// The process refused connections.
+    /// The process is gone: it ended our connection, and refuses new ones or leaves them hanging.
     var isDead = false
     /// Its last stamp, to be repeated.
     var stamp: String?
@@ -171,7 +171,7 @@ extension SentinelState {
         }
         guard suspects != cluster.suspects else { return }
         for id in suspects where !cluster.suspects.contains(id) {
-            let why = cluster.watches[id]?.isDead == true ? "it refuses connections" : "no answer"
+            let why = cluster.watches[id]?.isDead == true ? "its process is gone" : "no answer"
             plainEvent(.warning, "+cluster-node-down", "\(name) \(id) #\(why)")
         }
         for id in cluster.suspects where !suspects.contains(id) {

@@ -75,7 +75,8 @@ struct ClusterPeer: Sendable {
     var vote: UInt64?
 
     // Evidence of a dead process, as in the cluster itself: a connection that stood is ended by
-    // the other side's kernel, and then two in a row are refused, one of them at the bus's port.
+    // the other side's kernel, and then two in a row are refused, one of them at the bus's port, or
+    // none comes about for 400 ms.
     var brokenAt: Instant?
     var refusals = 0
     var isProbingBus = false
