@@ -39,6 +39,8 @@ class ChaosScriptTests(WireTest):
              "--server", OURS] + list(words),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env=dict(os.environ, TMPDIR=self.folder, PYTHONUNBUFFERED="1"),
+            # What a shell starts in the background ignores SIGINT, and would hand that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def chaos(self, *words):
