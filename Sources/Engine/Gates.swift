@@ -311,7 +311,13 @@ extension ExecutorPointer {
         if session.pointee.flags.contains(.fromPrimary) { return true }
         // Shard channels have slots as keys have: those that are no keys count too.
         let keys = keysOfCall(command, arguments, count, session)
-        guard !keys.isEmpty else { return true }
+        guard let first = keys.first else { return true }
+        // Where the whole slot is served, no flags matter; a script's cost a hash of its text.
+        if routing.pointee.serves(Slot(hash: first.slot)),
+            keys.allSatisfy({ $0.slot == first.slot })
+        {
+            return true
+        }
         let flags = effectiveFlags(command, arguments, count, session)
         guard let line = routing.pointee.errorLine(redirect(command, flags, keys, session)) else {
             return true

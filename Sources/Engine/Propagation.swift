@@ -70,9 +70,10 @@ extension ExecutorPointer {
         guard toBacklog || toLog else { return }
         let pointer = UnsafeMutablePointer<Buffer>.allocate(capacity: 1)
         pointer.initialize(to: Buffer())
-        let stream = StreamWriter(pointer)
-        stream.begin(arguments.count)
-        for argument in arguments { stream.argument(argument) }
+        arguments.withUnsafeBufferPointer {
+            guard let first = $0.baseAddress else { unreachable("a command has a name") }
+            StreamWriter(pointer).command(first, $0.count)
+        }
         feed(
             pointer.pointee.bytes, commands: 1, Int32(database), toBacklog: toBacklog,
             toLog: toLog)

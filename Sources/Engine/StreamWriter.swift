@@ -9,16 +9,15 @@ public struct StreamWriter {
 
     /// `count` arguments follow, the command's name included.
     @inline(__always)
-    public func begin(_ count: Int) { header(UInt8(ascii: "*"), count) }
+    public func begin(_ count: Int) {
+        let to = out.pointee.reserve(StreamWriter.headerRoom)
+        out.pointee.wrote(StreamWriter.writeHeader(UInt8(ascii: "*"), count, to: to) - to)
+    }
 
     @inline(__always)
     public func argument(_ bytes: Bytes) {
-        header(UInt8(ascii: "$"), bytes.count)
-        let to = out.pointee.reserve(bytes.count &+ 2)
-        to.update(from: bytes.base, count: bytes.count)
-        to[bytes.count] = 13
-        to[bytes.count &+ 1] = 10
-        out.pointee.wrote(bytes.count &+ 2)
+        let to = out.pointee.reserve(bytes.count &+ StreamWriter.headerRoom)
+        out.pointee.wrote(StreamWriter.write(bytes, to: to) - to)
     }
 
     /// A whole command, its name included. What each write of the hot path pays: the room is
@@ -29,12 +28,7 @@ public struct StreamWriter {
         for index in 0..<count { room &+= arguments[index].count &+ StreamWriter.headerRoom }
         let begin = out.pointee.reserve(room)
         var to = StreamWriter.writeHeader(UInt8(ascii: "*"), count, to: begin)
-        for index in 0..<count {
-            let bytes = arguments[index]
-            to = StreamWriter.writeHeader(UInt8(ascii: "$"), bytes.count, to: to)
-            moveShort(to: to, from: bytes.base, count: bytes.count)
-            to = StreamWriter.writeLineEnd(to: to + bytes.count)
-        }
+        for index in 0..<count { to = StreamWriter.write(arguments[index], to: to) }
         out.pointee.wrote(to - begin)
     }
 
@@ -61,10 +55,14 @@ public struct StreamWriter {
     /// A mark, 19 digits and the line's end, and the end of the line behind the argument.
     private static let headerRoom = 24
 
+    /// Returns where what follows the argument goes.
     @inline(__always)
-    private func header(_ mark: UInt8, _ count: Int) {
-        let to = out.pointee.reserve(StreamWriter.headerRoom)
-        out.pointee.wrote(StreamWriter.writeHeader(mark, count, to: to) - to)
+    private static func write(
+        _ bytes: Bytes, to: UnsafeMutablePointer<UInt8>
+    ) -> UnsafeMutablePointer<UInt8> {
+        let body = writeHeader(UInt8(ascii: "$"), bytes.count, to: to)
+        moveShort(to: body, from: bytes.base, count: bytes.count)
+        return writeLineEnd(to: body + bytes.count)
     }
 
     /// Returns where the bytes behind the header go.
