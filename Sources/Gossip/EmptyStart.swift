@@ -38,7 +38,7 @@ struct EmptyStart: Sendable {
 }
 
 extension ClusterState {
-    /// True while this primary waits to be replaced, for INFO and for the replication gate.
+    /// True while this primary waits to be replaced; PSYNC is refused for that reason.
     public var isWaitingToBeReplaced: Bool { emptyStart.isWaiting }
 
     mutating func take(_ facts: LocalFacts) {

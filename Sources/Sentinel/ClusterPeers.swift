@@ -49,7 +49,7 @@ extension SentinelState {
     private mutating func connectPeerIfDue(_ key: PeerKey) {
         guard let peer = self[peer: key], peer.connection == nil, instant >= peer.nextAttempt
         else { return }
-        let isProbe = peer.refusals > 0 && peer.brokenAt != nil && busPort(of: key) > 0
+        let isProbe = peer.evidence?.wantsProbe == true && busPort(of: key) > 0
         let now = instant
         let connection = ConnectionID(raw: nextConnection)
         nextConnection += 1
@@ -63,7 +63,7 @@ extension SentinelState {
             peer.connectedAt = now
             peer.isOpen = false
             peer.isProbingBus = isProbe
-            if peer.brokenAt == nil { peer.nodeID = nil }
+            peer.nodeID = nil
             peer.vote = nil
             peer.pulseSent = nil
             peer.stream = ReplyStream()
@@ -84,25 +84,24 @@ extension SentinelState {
     }
 
     private func busPort(of key: PeerKey) -> Int {
-        guard let cluster = clusters[key.cluster], let id = cluster.peers[key.peer]?.nodeID else {
-            return 0
-        }
+        guard let cluster = clusters[key.cluster],
+            let id = cluster.peers[key.peer]?.evidence?.nodeID
+        else { return 0 }
         return cluster.topology.nodes[id]?.busPort ?? 0
     }
 
     mutating func peerOpened(_ key: PeerKey, _ localAddress: String) {
         let isProbe = self[peer: key]?.isProbingBus ?? false
+        if isProbe {
+            // Somebody listens at the bus's port, so the process lives.
+            update(key) { $0.evidence = nil }
+            return closePeer(key)
+        }
         update(key) { peer in
-            peer.brokenAt = nil
-            peer.refusals = 0
-            peer.nodeID = nil
-            guard !isProbe else { return }
             peer.isOpen = true
             peer.attempts = 0
             peer.localAddress = localAddress
         }
-        // Somebody listens at the bus's port, so the process lives.
-        if isProbe { return closePeer(key) }
         guard let template = clusters[key.cluster]?.template else { return }
         if let password = template.authPassword {
             tell(key, .discard, ["AUTH"] + (template.authUser.map { [$0] } ?? []) + [password])
@@ -126,50 +125,31 @@ extension SentinelState {
             // Quick at first, then once a second: a node that is gone for good costs little.
             let pace = Self.reconnectPeriod * Int64(min(10, 1 + peer.attempts / 10))
             peer.nextAttempt = now + pace
-            if wasOpen, end == .broken, peer.nodeID != nil {
-                peer.brokenAt = now
-                peer.refusals = 0
-                peer.nextAttempt = now
-            } else if let broken = peer.brokenAt {
-                let isFresh = now - broken <= Self.evidenceValidity
-                peer.refusals = isFresh && end == .refused ? peer.refusals + 1 : 0
-                if !isFresh { peer.brokenAt = nil }
-                if peer.refusals == 1 { peer.nextAttempt = now + Self.probeSpacing }
-            }
+            peer.noteEnd(end, wasOpen: wasOpen, at: now)
         }
-        if let peer = self[peer: key], peer.refusals >= 2, peer.brokenAt != nil {
-            establishDeath(of: key)
-        }
+        if self[peer: key]?.evidence?.isEstablished == true { establishDeath(of: key) }
         if wasOpen { followCluster(key.cluster) }
         connectPeerIfDue(key)
     }
 
-    private static var evidenceValidity: Milliseconds { Milliseconds(2000) }
-    private static var probeSpacing: Milliseconds { Milliseconds(25) }
-    /// So long after a loss, attempts that led to nothing are as good as refusals.
-    private static var patience: Milliseconds { Milliseconds(400) }
-
     /// A container that dies takes its address along: nobody is left to refuse. What was broken by
     /// the other side's kernel and did not come back in time is gone as well.
     private mutating func checkForReturn(of key: PeerKey) {
-        guard let peer = self[peer: key], !peer.isOpen, let broken = peer.brokenAt,
-            instant - broken >= Self.patience
+        guard let peer = self[peer: key], !peer.isOpen, let evidence = peer.evidence,
+            evidence.isPatienceOver(at: instant)
         else { return }
-        if instant - broken <= Self.evidenceValidity {
+        if evidence.isValid(at: instant) {
             establishDeath(of: key)
         } else {
-            update(key) { $0.brokenAt = nil }
+            update(key) { $0.evidence = nil }
         }
         closePeer(key)
     }
 
     /// The process of a node is gone.
     private mutating func establishDeath(of key: PeerKey) {
-        guard let id = self[peer: key]?.nodeID else { return }
-        update(key) { peer in
-            peer.brokenAt = nil
-            peer.refusals = 0
-        }
+        guard let id = self[peer: key]?.evidence?.nodeID else { return }
+        update(key) { $0.evidence = nil }
         clusters.update(key.cluster) { cluster in
             _ = cluster.watches.update(id) { $0.isDead = true }
         }
@@ -222,7 +202,11 @@ extension SentinelState {
             case .malformed: return closePeer(key)
             case .reply(let reply):
                 guard let purpose = peer.awaited.first else { return closePeer(key) }
-                update(key) { $0.awaited.removeFirst() }
+                update(key) { peer in
+                    peer.awaited.removeFirst()
+                    // Whoever answers lives.
+                    peer.evidence = nil
+                }
                 take(reply, purpose, key)
             }
         }
@@ -249,5 +233,26 @@ extension SentinelState {
             peer.nodeID = view.myself?.id ?? peer.nodeID
         }
         followCluster(key.cluster)
+    }
+}
+
+extension ClusterPeer {
+    /// What the end of its connection says about its process, and when to try again.
+    fileprivate mutating func noteEnd(_ end: ConnectionEnd, wasOpen: Bool, at now: Instant) {
+        if wasOpen {
+            guard end == .broken else { return evidence = nil }
+            if let nodeID {
+                evidence = DeathEvidence(of: nodeID, lostAt: now)
+                nextAttempt = now
+            } else {
+                evidence?.brokenAgain(at: now)
+            }
+        } else {
+            evidence?.failed(isRefusal: end == .refused)
+        }
+        guard let evidence else { return }
+        if !evidence.isValid(at: now) { return self.evidence = nil }
+        // Soon enough, and not as fast as a port that accepts and hangs up would have it.
+        if evidence.isPressing { nextAttempt = now + DeathEvidence.spacing }
     }
 }

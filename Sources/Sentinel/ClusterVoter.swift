@@ -285,10 +285,6 @@ extension SentinelState {
             if let stamp { watch.stamp = stamp }
             cluster.watches[id] = watch
         }
-        update(key) { peer in
-            peer.brokenAt = nil
-            peer.refusals = 0
-        }
     }
 
     /// Epochs and sets of voters that are newer.

@@ -74,13 +74,9 @@ struct ClusterPeer: Sendable {
     /// The epoch in which it has this voter's vote.
     var vote: UInt64?
 
-    // Evidence of a dead process, as in the cluster itself: a connection that stood is ended by
-    // the other side's kernel, and then two in a row are refused, one of them at the bus's port, or
-    // none comes about for 400 ms.
-    var brokenAt: Instant?
-    var refusals = 0
+    /// Why its process may be dead.
+    var evidence: DeathEvidence?
     var isProbingBus = false
-    var busPort = 0
 
     init(address: SentinelAddress, now: Instant) {
         self.address = address

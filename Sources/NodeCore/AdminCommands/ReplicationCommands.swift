@@ -2,6 +2,7 @@
 // administrators and clients ask. The decisions are the machines' of `Replication`.
 import Base
 import Engine
+import Gossip
 import RESP
 import Replication
 import Storage
@@ -112,9 +113,13 @@ private func synchronize(_ call: Call) {
         return call.reply.error(refusal.text)
     }
     if node.pointee.refusesReplicas {
+        let isWaiting = node.pointee.cluster?.isWaitingToBeReplaced ?? false
         return call.reply.error(
-            "NOMASTERLINK Can't SYNC: this primary restarted without its data and waits "
-                + "to be replaced")
+            isWaiting
+                ? "NOMASTERLINK Can't SYNC: this primary restarted without the data that its "
+                    + "replicas hold and waits to be replaced"
+                : "NOMASTERLINK Can't SYNC: this primary just restarted and asks its replicas "
+                    + "whether they hold more than it does")
     }
     session.pointee.flags.insert(.replica)
     session.pointee.replicaSent = -1
