@@ -50,6 +50,9 @@ extension NodePointer {
         pointee.log.nextFile += 1
         var name = loaded.manifest.increments.last?.name
         if let name {
+            // Only the kernel may have what the process before wrote last: a power cut must find
+            // it whole once another increment follows, or once somebody was told that it is safe.
+            if loaded.lastSize > 0 { pointee.log.durable = AppendLog.beforeStart }
             pointee.log.opening = file
             pointee.log.fileName = name
             log(.notice, "Opening AOF incr file \(name) on server start")

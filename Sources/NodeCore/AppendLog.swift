@@ -12,6 +12,9 @@ import Engine
 import Persistence
 
 struct AppendLog: ~Copyable {
+    /// A position before all that this process logs.
+    static let beforeStart: Int64 = -1
+
     enum State {
         case off
         /// Enabled, but no base exists yet: nothing that is logged counts before that.
@@ -109,6 +112,7 @@ struct AppendLog: ~Copyable {
     var written: Int64 = 0
     /// The replication offset that `written` stands for.
     var writtenOffset: Int64 = 0
+    /// How much of the stream is synced; `beforeStart` while not even what was loaded is.
     var durable: Int64 = 0
     /// Synced in an increment whose base does not exist yet.
     var syncedAhead: Int64 = 0

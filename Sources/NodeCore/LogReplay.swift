@@ -24,6 +24,8 @@ public protocol LogFiles {
     ) throws(BootError) -> [UInt8]
     /// Copies what follows `offset` to the file `kept`, syncs it, and cuts it off.
     mutating func cut(_ path: String, at offset: Int64, keeping kept: String) throws(BootError)
+    /// Makes the file and its name durable.
+    mutating func settle(_ path: String) throws(BootError)
     mutating func createFolder(_ path: String) throws(BootError)
     mutating func replace(_ path: String, _ contents: [UInt8]) throws(BootError)
     mutating func move(_ path: String, to new: String) throws(BootError)
@@ -70,9 +72,12 @@ extension NodePointer {
         for (index, name) in names.enumerated() {
             let isBase = index == 0 && loaded.manifest.base != nil
             let began = instant
-            let cut = try replayFile(
-                &files, name, size: sizes[index], isLast: index == names.count - 1)
+            // A power cut may come when the next file is there, and before it was written to.
+            let isLast = sizes[(index + 1)...].allSatisfy { $0 == 0 }
+            let cut = try replayFile(&files, name, size: sizes[index], isLast: isLast)
             guard let cut else { return (loaded, true) }
+            // What follows must not outlast it; the last one is synced when the log goes on.
+            if !isBase, index < names.count - 1 { try files.settle(logPath(name)) }
             sizes[index] -= cut
             loaded.size -= cut
             let seconds = Double(Swift.max(0, instant.microseconds - began.microseconds)) / 1e6
@@ -90,6 +95,8 @@ extension NodePointer {
     ) throws(BootError) -> AOFManifest {
         guard try files.size(manifestPath) != nil else { return AOFManifest() }
         let contents = try files.contents(manifestPath)
+        // Files that it no longer needs are about to be removed.
+        try files.settle(manifestPath)
         do throws(AOFManifestError) {
             return try AOFManifest(parsing: contents)
         } catch {

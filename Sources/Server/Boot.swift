@@ -367,6 +367,8 @@ private struct NodeProcess: ~Copyable {
         let contents: [UInt8]?
         do throws(SystemError) {
             contents = try Syscalls.contents(ofFile: path)
+            // A vote or a claim that this process stands by must not be forgotten.
+            if contents != nil { try Syscalls.settle(path) }
         } catch {
             throw BootFailure("Can't read the cluster configuration file \(error.text)")
         }

@@ -126,6 +126,11 @@ enum CheckFiles {
         guard let slash = path.lastIndex(of: "/") else { return name }
         return "\(path[...slash])\(name)"
     }
+
+    static func isEmpty(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_size == 0
+    }
 }
 
 /// Says on standard error how far a long examination is; silent when nobody watches.

@@ -112,9 +112,10 @@ struct CheckTool {
                     ("files", .number(Int64(manifest.files.count))),
                     ("history", .number(Int64(manifest.history.count))),
                 ])
-            for (index, file) in manifest.files.enumerated() {
-                let isLast = index == manifest.files.count - 1
-                try checkLog(CheckFiles.sibling(of: path, file.name), isLast: isLast)
+            let files = manifest.files.map { CheckFiles.sibling(of: path, $0.name) }
+            for (index, file) in files.enumerated() {
+                let isLast = files[(index + 1)...].allSatisfy(CheckFiles.isEmpty)
+                try checkLog(file, isLast: isLast)
             }
         }
     }

@@ -81,6 +81,14 @@ struct LogFolder: LogFiles {
         }
     }
 
+    mutating func settle(_ path: String) throws(BootError) {
+        do throws(SystemError) {
+            try Syscalls.settle(path)
+        } catch {
+            throw BootError("Fatal error: can't sync what was loaded: \(error.text)")
+        }
+    }
+
     mutating func createFolder(_ path: String) throws(BootError) {
         if mkdir(path, 0o755) == 0 || errno == EEXIST { return }
         throw BootError("Can't open or create append-only dir \(path): \(errorText(errno))")

@@ -152,6 +152,16 @@ package enum Syscalls {
         try sync(descriptor, path: path)
     }
 
+    /// Makes a file and its name durable. What a process finds at its start may be in the kernel
+    /// only; before it goes by it, no power cut may take it back.
+    static func settle(_ path: String) throws(SystemError) {
+        let descriptor = try open(path, O_RDONLY)
+        defer { close(descriptor) }
+        try sync(descriptor, path: path)
+        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+        try syncFolder(folder)
+    }
+
     static func rename(_ from: String, to path: String) throws(SystemError) {
         if Glibc.rename(from, path) != 0 { throw SystemError("rename", path) }
     }

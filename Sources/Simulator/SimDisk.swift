@@ -212,6 +212,9 @@ struct SimDisk {
 
     // MARK: For a start
 
+    /// What is there becomes durable.
+    mutating func settle(_ name: String) { durable[name] = visible[name] }
+
     mutating func cut(_ name: String, at offset: Int, keeping kept: String) {
         guard let contents = visible[name] else { return }
         visible[kept] = Array(contents[offset...])

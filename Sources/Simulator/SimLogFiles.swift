@@ -11,6 +11,8 @@ struct SimLogFiles: LogFiles {
 
     func contents(_ path: String) throws(BootError) -> [UInt8] { owner.disk.visible[path] ?? [] }
 
+    func settle(_ path: String) throws(BootError) { owner.disk.settle(path) }
+
     func read(
         _ path: String, _ piece: (Bytes) throws(BootError) -> Void
     ) throws(BootError) -> Bool {

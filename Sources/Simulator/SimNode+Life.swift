@@ -34,6 +34,7 @@ extension Simulation {
     }
 
     private func boot(_ owner: SimNode, _ node: NodePointer) throws(BootError) {
+        owner.disk.settle(owner.settings.clusterConfigFile)
         try node.restoreCluster(nodesConf: owner.disk.visible[owner.settings.clusterConfigFile])
         var loaded = LoadedLog()
         var hasLog = false

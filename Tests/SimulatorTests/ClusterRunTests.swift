@@ -57,6 +57,13 @@ import Testing
         #expect(Simulation(seed: 881, options: options).run().failure == nil)
     }
 
+    /// A process was killed, the next one went on in another increment, and a power cut took what
+    /// the first had left in the kernel: the log had a hole.
+    @Test func whatAKilledProcessLeftIsSyncedBeforeTheLogGoesOn() {
+        let options = SwarmOptions(seed: 213, profile: .powerCuts)
+        #expect(Simulation(seed: 213, options: options).run().failure == nil)
+    }
+
     /// Nodes, sentinels and clients in one seed: any faults, and the loss of most primaries.
     /// 242: a right to change the voters that came to nothing left two primaries with promises for
     /// which they refused the newer set of the others, for good.

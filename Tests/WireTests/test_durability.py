@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 
-from harness import OURS, REDIS, Connection, WireTest, needs_redis, wait_until
+from harness import OURS, REDIS, Connection, Server, WireTest, needs_redis, wait_until
 
 MANIFEST = "appendonlydir/appendonly.aof.manifest"
 
@@ -119,6 +119,38 @@ class DurabilityTest(WireTest):
             kept = [name for name in os.listdir(os.path.dirname(path)) if ".cut-" in name]
             self.assertEqual(len(kept), 1)
             os.remove(os.path.join(os.path.dirname(path), kept[0]))
+
+    def test_an_end_that_is_not_whole_may_have_an_empty_file_behind(self):
+        """A power cut between the manifest that names the next file and the first byte in it."""
+        server = self.logged()
+        for n in range(20):
+            server.call("SET", "k%d" % n, "v")
+        server.terminate()
+        path = self.increment()
+        folder = os.path.dirname(path)
+        following = os.path.join(folder, "appendonly.aof.2.incr.aof")
+        self.assertNotEqual(path, following)
+        manifest = os.path.join(self.folder, MANIFEST)
+        with open(manifest, "a") as file:
+            file.write("file %s seq 2 type i\n" % os.path.basename(following))
+        with open(path, "ab") as file:
+            file.write(b"*3\r\n$3\r\nSET\r\n$1\r\nq")
+        open(following, "w").close()
+        checked = subprocess.run([OURS, "--check", manifest], stdout=subprocess.PIPE)
+        self.assertIn(b"repairable yes", checked.stdout)
+        server.restart()
+        wait_until(lambda: self.serves(server), "loaded")
+        self.assertEqual(server.call("DBSIZE"), 20)
+        server.call("SET", "behind", "v")
+        server.terminate()
+        self.assertGreater(os.path.getsize(following), 0)
+        # With something behind, commands are missing in between: that is not for us to decide.
+        with open(path, "ab") as file:
+            file.write(b"*3\r\n$3\r\nSET\r\n$1\r\nq")
+        refusing = Server(OURS, wait=False, appendonly="yes", dir=self.folder)
+        self.addCleanup(refusing.close)
+        wait_until(lambda: not refusing.alive, "the refusal")
+        self.assertIn("the truncated file is not the last file", refusing.output())
 
     @needs_redis
     def test_folders_go_both_ways(self):

@@ -33,6 +33,12 @@ struct SentinelPlan {
             throw .unreadable(
                 "Sentinel config file \(file) is not writable: \(errorText(errno)). Exiting...")
         }
+        do throws(SystemError) {
+            // A vote that this process stands by must not be forgotten.
+            try Syscalls.settle(path)
+        } catch {
+            throw .unreadable("Sentinel config file \(file): \(error.text). Exiting...")
+        }
         var directives: [SentinelConf.Directive] = []
         var rest: [String] = []
         for (index, line) in text.lines.enumerated() {
