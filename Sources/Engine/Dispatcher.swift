@@ -376,6 +376,9 @@ extension ExecutorPointer {
             if _slowPath(session.pointee.requiredAcks > 0) { awaitAcks(session, from: replyStart) }
         } else {
             dropRewrite(frame)
+            if _slowPath(session.pointee.requiredAcks > 0) {
+                awaitEarlierAcks(command, session, from: replyStart)
+            }
         }
         if _fastPath(output.pointee.count > replyStart) {
             noteReply(command, session, output, replyStart)

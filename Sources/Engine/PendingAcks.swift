@@ -14,6 +14,8 @@ public struct PendingAcks: ~Copyable {
         var end: Int
         public var offset: Int64
         public var replicas: Int
+        /// The write took effect; else its reply rests on what was written before.
+        public var isChange: Bool
         /// Nil waits for ever.
         public var deadline: Instant?
     }
@@ -73,6 +75,37 @@ extension ExecutorPointer {
     /// A write of `session` was run and answered from `start` on: the reply waits.
     @inline(never)
     func awaitAcks(_ session: UnsafeMutablePointer<Session>, from start: Int) {
+        session.pointee.triedToWrite = false
+        awaitAcks(
+            session, from: start, of: session.pointee.lastWriteOffset, isChange: true)
+    }
+
+    /// A command that changed nothing was answered from `start` on. If it would have written, the
+    /// reply says how things are (the member is there, the lock is taken) because of earlier
+    /// writes, its own first attempt perhaps: it waits until these are acknowledged.
+    @inline(never)
+    func awaitEarlierAcks(
+        _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>,
+        from start: Int
+    ) {
+        let isWrite = !command.pointee.flags.isDisjoint(with: [.write, .mayReplicate])
+        if session.pointee.flags.contains(.executing) {
+            // The reply to EXEC is what waits.
+            if isWrite { session.pointee.triedToWrite = true }
+            return
+        }
+        let counts = isWrite || session.pointee.triedToWrite
+        session.pointee.triedToWrite = false
+        let reply = session.pointee.output.pointee.bytes
+        guard counts, start < reply.count, reply[start] != UInt8(ascii: "-") else { return }
+        awaitAcks(
+            session, from: start, of: pointee.backlog.pointee.endOffset, isChange: false)
+    }
+
+    private func awaitAcks(
+        _ session: UnsafeMutablePointer<Session>, from start: Int, of offset: Int64,
+        isChange: Bool
+    ) {
         let output = session.pointee.output
         let end = output.pointee.count
         // Inside EXEC its own reply is what waits; a replica writes for itself alone.
@@ -94,8 +127,8 @@ extension ExecutorPointer {
         list.pointee.add(
             PendingAcks.Entry(
                 start: list.pointee.place(start), end: list.pointee.place(end),
-                offset: session.pointee.lastWriteOffset,
-                replicas: Int(session.pointee.requiredAcks), deadline: deadline))
+                offset: offset, replicas: Int(session.pointee.requiredAcks), isChange: isChange,
+                deadline: deadline))
         if let deadline {
             pointee.nextAckDeadline = Swift.min(pointee.nextAckDeadline ?? deadline, deadline)
         }

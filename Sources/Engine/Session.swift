@@ -141,6 +141,8 @@ public struct Session: ~Copyable {
     /// that itself.
     public var requiredAcks: Int32 = 0
     public var choseAcks = false
+    /// A command of the transaction under way was a write that changed nothing.
+    var triedToWrite = false
     /// The replies that wait for replicas, while there are any.
     public internal(set) var acks: UnsafeMutablePointer<PendingAcks>?
     /// Number of the replica's record in the primary's state, for replicas.

@@ -24,11 +24,13 @@ extension NodePointer {
             guard let deadline = entry.deadline, deadline <= instant else { return .wait }
             let reached = maySettle ? pointee.primary.acknowledgements(of: entry.offset) : 0
             pointee.acksTimedOut += 1
+            let what = entry.isChange
+                ? "The write is applied here, but" : "Nothing was changed, and of the data here"
+            let object = entry.isChange ? "it in time: a failover may lose it" : "all in time"
             return .refuse(
                 Array(
-                    ("-UNACKED The write is applied here, but only \(reached) of "
-                        + "\(entry.replicas) replicas acknowledged it in time: a failover may lose "
-                        + "it\r\n").utf8))
+                    ("-UNACKED \(what) only \(reached) of \(entry.replicas) replicas acknowledged "
+                        + "\(object)\r\n").utf8))
         }
     }
 
@@ -39,11 +41,12 @@ extension NodePointer {
 
     /// This node is no primary any more: what was not acknowledged by now may be discarded.
     func refuseAcks() {
-        settle { _ in
-            .refuse(
+        settle { entry in
+            let what = entry.isChange ? "The write was applied here" : "This was answered"
+            return .refuse(
                 Array(
-                    ("-UNACKED The write was applied here before this node became a replica, and "
-                        + "not acknowledged by enough replicas: it may be lost\r\n").utf8))
+                    ("-UNACKED \(what) before this node became a replica, and not acknowledged by "
+                        + "enough replicas: it may be lost\r\n").utf8))
         }
     }
 

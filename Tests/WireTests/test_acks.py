@@ -21,6 +21,34 @@ class AckTest(WireTest):
         self.assertIsInstance(reply, ReplyError)
         self.assertTrue(str(reply).startswith("UNACKED The write is applied here"), reply)
 
+    def assert_rests_on_unacked(self, reply):
+        self.assertIsInstance(reply, ReplyError)
+        self.assertTrue(str(reply).startswith("UNACKED Nothing was changed"), reply)
+
+    def test_what_a_second_attempt_finds_is_not_safe_either(self):
+        primary, replica = self.pair(**{"min-replicas-ack": 1})
+        with primary.connect() as client:
+            self.assertEqual(client.call("SADD", "s", "first"), 1)
+            self.assertEqual(client.call("SADD", "s", "first"), 0)
+            replica.pause()
+            self.assert_unacked(client.ask("SADD", "s", "m"))
+            self.assert_rests_on_unacked(client.ask("SADD", "s", "m"))
+            self.assert_rests_on_unacked(client.ask("SET", "s", "v", "NX"))
+            for words in (("MULTI",), ("SADD", "s", "m"), ("GET", "none")):
+                client.call(*words)
+            self.assert_rests_on_unacked(client.ask("EXEC"))
+            self.assert_rests_on_unacked(
+                client.ask("EVAL", "return redis.call('SADD', 's', 'm')", "0"))
+            # Errors, reads, and transactions of reads wait for nobody.
+            self.assertTrue(str(client.ask("INCR", "s")).startswith("WRONGTYPE"))
+            self.assertEqual(client.call("SISMEMBER", "s", "m"), 1)
+            client.call("MULTI")
+            client.call("SISMEMBER", "s", "m")
+            self.assertEqual(client.call("EXEC"), [1])
+            replica.resume()
+            wait_until(lambda: primary.call("WAIT", 1, 100) == 1, "acknowledges")
+            self.assertEqual(client.call("SADD", "s", "m"), 0)
+
     def test_without_replicas_the_error_says_what_happened(self):
         server = self.server(**{"min-replicas-ack": 1, "min-replicas-ack-timeout": 100})
         with server.connect() as client:
@@ -32,8 +60,7 @@ class AckTest(WireTest):
             self.assertEqual(client.call("SET", "k", "w"), "OK")
             self.assertEqual(client.call("CLIENT", "MIN-REPLICAS-ACK", "DEFAULT"), "OK")
             self.assert_unacked(client.ask("SET", "k", "x"))
-            # What changes nothing needs nobody.
-            self.assertEqual(client.call("DEL", "none"), 0)
+            self.assert_rests_on_unacked(client.ask("DEL", "none"))
             server.call("CONFIG", "SET", "min-replicas-ack", "0")
             self.assertEqual(client.call("SET", "k", "y"), "OK")
             self.assertIsInstance(client.ask("CLIENT", "MIN-REPLICAS-ACK", -1), ReplyError)
