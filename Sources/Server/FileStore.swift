@@ -154,7 +154,7 @@ struct FileStore: ~Copyable {
         case .rename(let from, let to, let ticket):
             answer([ticket]) { _ throws(SystemError) in
                 try Syscalls.rename(from, to: to)
-                try Syscalls.syncFolder(Self.folder(of: to))
+                try Syscalls.syncFolder(of: to)
             }
         case .openLog, .writeLog, .syncLog, .closeLog:
             unreachable("the log thread has these")
@@ -209,7 +209,7 @@ struct FileStore: ~Copyable {
         } else {
             Syscalls.close(descriptor)
         }
-        if sync { try Syscalls.syncFolder(Self.folder(of: path)) }
+        if sync { try Syscalls.syncFolder(of: path) }
     }
 
     /// A replaced file keeps its permissions.
@@ -301,7 +301,7 @@ struct FileStore: ~Copyable {
                 unlink(open.path)
                 throw error
             }
-            try Syscalls.syncFolder(Self.folder(of: name))
+            try Syscalls.syncFolder(of: name)
         }
     }
 }

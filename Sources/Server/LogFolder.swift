@@ -98,7 +98,7 @@ struct LogFolder: LogFiles {
         do throws(SystemError) {
             try LogCut.write(contents, to: "\(path).tmp")
             try Syscalls.rename("\(path).tmp", to: path)
-            try Syscalls.syncFolder(FileStore.folder(of: path))
+            try Syscalls.syncFolder(of: path)
         } catch {
             throw BootError("Error trying to write the AOF manifest file \(error.text)")
         }
@@ -107,8 +107,8 @@ struct LogFolder: LogFiles {
     mutating func move(_ path: String, to new: String) throws(BootError) {
         do throws(SystemError) {
             try Syscalls.rename(path, to: new)
-            try Syscalls.syncFolder(FileStore.folder(of: new))
-            try Syscalls.syncFolder(FileStore.folder(of: path))
+            try Syscalls.syncFolder(of: new)
+            try Syscalls.syncFolder(of: path)
         } catch {
             throw BootError(
                 "Error trying to move the old AOF file \(path) into \(new): \(error.reason)")
@@ -152,7 +152,7 @@ enum LogCut {
             }
         }
         try Syscalls.sync(target, path: kept)
-        try Syscalls.syncFolder(FileStore.folder(of: kept))
+        try Syscalls.syncFolder(of: kept)
         if ftruncate(source, off_t(offset)) != 0 { throw SystemError("ftruncate", path) }
         try Syscalls.sync(source, path: path)
     }

@@ -48,7 +48,7 @@ final class LogStore: Sendable {
             throw error
         }
         do throws(SystemError) {
-            try Syscalls.syncFolder(folder)
+            try Syscalls.syncFolder(of: name)
         } catch {
             Syscalls.close(descriptor)
             throw error

@@ -145,11 +145,12 @@ package enum Syscalls {
         }
     }
 
-    /// Makes renames and removals in a folder durable.
-    static func syncFolder(_ path: String) throws(SystemError) {
-        let descriptor = try open(path, O_RDONLY | O_DIRECTORY)
+    /// Makes the name of a file durable: renames and removals in its folder.
+    static func syncFolder(of path: String) throws(SystemError) {
+        let folder = FileStore.folder(of: path)
+        let descriptor = try open(folder, O_RDONLY | O_DIRECTORY)
         defer { close(descriptor) }
-        try sync(descriptor, path: path)
+        try sync(descriptor, path: folder)
     }
 
     /// Makes a file and its name durable. What a process finds at its start may be in the kernel
@@ -158,8 +159,7 @@ package enum Syscalls {
         let descriptor = try open(path, O_RDONLY)
         defer { close(descriptor) }
         try sync(descriptor, path: path)
-        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
-        try syncFolder(folder)
+        try syncFolder(of: path)
     }
 
     static func rename(_ from: String, to path: String) throws(SystemError) {

@@ -76,6 +76,12 @@ private struct Watch {
         for connection in those { step(.closed(connection, end)) }
     }
 
+    /// What the listening socket of a dying process still does for new connections.
+    mutating func acceptAndHangUp() {
+        open()
+        end(.broken)
+    }
+
     mutating func pass(_ time: Int64) {
         for _ in 0..<time / 10 {
             milliseconds += 10
@@ -115,8 +121,7 @@ private struct Watch {
     @Test func aListeningSocketMayDieLast() throws {
         var watch = try Watch()
         watch.end(.broken)
-        watch.open()
-        watch.end(.broken)
+        watch.acceptAndHangUp()
         watch.pass(30)
         #expect(watch.ports.contains(6379))
         watch.end(.refused)
@@ -129,8 +134,7 @@ private struct Watch {
     @Test func aListeningSocketMayDieLastAndTheAddressWithIt() throws {
         var watch = try Watch()
         watch.end(.broken)
-        watch.open()
-        watch.end(.broken)
+        watch.acceptAndHangUp()
         watch.pass(390)
         #expect(watch.events.isEmpty)
         watch.pass(20)
@@ -141,8 +145,7 @@ private struct Watch {
         var watch = try Watch()
         watch.end(.broken)
         for _ in 0..<100 {
-            watch.open()
-            watch.end(.broken)
+            watch.acceptAndHangUp()
             watch.pass(30)
         }
         watch.pass(1900)

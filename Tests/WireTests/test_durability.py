@@ -12,6 +12,7 @@ import time
 from harness import OURS, REDIS, Connection, Server, WireTest, needs_redis, wait_until
 
 MANIFEST = "appendonlydir/appendonly.aof.manifest"
+UNFINISHED = b"*3\r\n$3\r\nSET\r\n$1\r\nq"
 
 
 class DurabilityTest(WireTest):
@@ -22,6 +23,19 @@ class DurabilityTest(WireTest):
     def logged(self, binary=None, **directives):
         directives.setdefault("appendonly", "yes")
         return self.server(binary, dir=self.folder, **directives)
+
+    def filled(self):
+        """A server that has ended, with twenty keys in its log."""
+        server = self.logged()
+        for n in range(20):
+            server.call("SET", "k%d" % n, "v")
+        server.terminate()
+        return server
+
+    @staticmethod
+    def append(path, data):
+        with open(path, "ab") as file:
+            file.write(data)
 
     @staticmethod
     def serves(server):
@@ -98,15 +112,11 @@ class DurabilityTest(WireTest):
                 raise
 
     def test_an_end_that_is_not_whole_is_cut_and_kept(self):
-        server = self.logged()
-        for n in range(20):
-            server.call("SET", "k%d" % n, "v")
-        server.terminate()
+        server = self.filled()
         path = self.increment()
         size = os.path.getsize(path)
-        for end in (b"*3\r\n$3\r\nSET\r\n$1\r\nq", b"\0" * 4096, b"*2\r\n$3\r\nDEL\0\0\0\0\0torn"):
-            with open(path, "ab") as file:
-                file.write(end)
+        for end in (UNFINISHED, b"\0" * 4096, b"*2\r\n$3\r\nDEL\0\0\0\0\0torn"):
+            self.append(path, end)
             checked = subprocess.run([OURS, "--check", path], stdout=subprocess.PIPE)
             self.assertEqual(checked.returncode, 1)
             server.restart()
@@ -122,19 +132,13 @@ class DurabilityTest(WireTest):
 
     def test_an_end_that_is_not_whole_may_have_an_empty_file_behind(self):
         """A power cut between the manifest that names the next file and the first byte in it."""
-        server = self.logged()
-        for n in range(20):
-            server.call("SET", "k%d" % n, "v")
-        server.terminate()
+        server = self.filled()
         path = self.increment()
-        folder = os.path.dirname(path)
-        following = os.path.join(folder, "appendonly.aof.2.incr.aof")
+        following = os.path.join(os.path.dirname(path), "appendonly.aof.2.incr.aof")
         self.assertNotEqual(path, following)
         manifest = os.path.join(self.folder, MANIFEST)
-        with open(manifest, "a") as file:
-            file.write("file %s seq 2 type i\n" % os.path.basename(following))
-        with open(path, "ab") as file:
-            file.write(b"*3\r\n$3\r\nSET\r\n$1\r\nq")
+        self.append(manifest, b"file appendonly.aof.2.incr.aof seq 2 type i\n")
+        self.append(path, UNFINISHED)
         open(following, "w").close()
         checked = subprocess.run([OURS, "--check", manifest], stdout=subprocess.PIPE)
         self.assertIn(b"repairable yes", checked.stdout)
@@ -145,8 +149,7 @@ class DurabilityTest(WireTest):
         server.terminate()
         self.assertGreater(os.path.getsize(following), 0)
         # With something behind, commands are missing in between: that is not for us to decide.
-        with open(path, "ab") as file:
-            file.write(b"*3\r\n$3\r\nSET\r\n$1\r\nq")
+        self.append(path, UNFINISHED)
         refusing = Server(OURS, wait=False, appendonly="yes", dir=self.folder)
         self.addCleanup(refusing.close)
         wait_until(lambda: not refusing.alive, "the refusal")

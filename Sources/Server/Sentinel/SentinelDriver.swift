@@ -217,8 +217,7 @@ enum AtomicFile {
             throw error
         }
         Syscalls.close(descriptor)
-        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
-        try Syscalls.syncFolder(folder)
+        try Syscalls.syncFolder(of: path)
     }
 
     private static func write(
