@@ -59,6 +59,8 @@ package struct MessageFlags: OptionSet, Sendable, Equatable {
     package static let consents = MessageFlags(rawValue: 1 << 11)
     /// Ours, second byte: a primary asks for the right to change the voters.
     package static let voterChange = MessageFlags(rawValue: 1 << 12)
+    /// Ours, second byte, in the answer to a PING: it prolongs no lease.
+    package static let withheld = MessageFlags(rawValue: 1 << 13)
     /// Ours, third byte: the sender knows of voters, and its header has a voter version.
     package static let knowsVoters = MessageFlags(rawValue: 1 << 22)
     /// Ours, third byte: the sender understands the flags above and every ping extension.

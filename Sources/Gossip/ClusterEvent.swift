@@ -10,6 +10,8 @@ public enum VoteDenial: Sendable, Equatable {
     case isPrimary
     case unknownPrimary
     case primaryIsUp
+    /// The voter confirmed the primary's lease, and it has not run out.
+    case leaseRuns(wait: Milliseconds)
     case votedRecently(wait: Milliseconds)
     case newerOwner(slot: Slot, epoch: UInt64, request: UInt64)
     case olderVoters
@@ -24,6 +26,8 @@ public enum VoteDenial: Sendable, Equatable {
         case .isPrimary: "it is a master node"
         case .unknownPrimary: "I don't know its master"
         case .primaryIsUp: "its master is up"
+        case .leaseRuns(let wait):
+            "its master may still take writes, for \(wait.count) milliseconds"
         case .votedRecently(let wait):
             "can't vote about this master before \(wait.count) milliseconds"
         case .newerOwner(let slot, let epoch, let request):

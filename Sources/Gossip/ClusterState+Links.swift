@@ -220,15 +220,15 @@ extension ClusterState {
         if (links[link]?.pings.count ?? 0) > ClusterState.largestPingBacklog { close(link) }
     }
 
-    /// Matches an answer with its ping: links keep the order, so it is the oldest.
-    mutating func notePong(on link: LinkID, from node: NodeHandle) {
+    /// Matches an answer with its ping: links keep the order, so it is the oldest. Returns when
+    /// that was sent.
+    mutating func notePong(on link: LinkID, from node: NodeHandle) -> Instant? {
         nodes[node].pongReceived = now.instant
         nodes[node].pingSent = nil
         let sent = links.update(link) { state in
             state.pings.isEmpty ? nil : state.pings.removeFirst()
         }
-        guard let sent = sent ?? nil else { return }
-        nodes[node].confirmedSend = max(nodes[node].confirmedSend ?? sent, sent)
+        return sent ?? nil
     }
 
     /// What every packet of this node says about it.

@@ -121,23 +121,41 @@ extension ClusterState {
         if type != .pong {
             learnOwnAddress(type, link)
             if sender == nil, type == .meet { welcome(header, link) }
-            sendPing(.pong, on: link)
+            sendPing(.pong, on: link, flags: answerFlags(to: sender, header))
         }
         if link.isOutgoing, let node = links[link]?.node, nodes[node].isHandshake {
             guard finishHandshake(of: node, header, sender, link) else { return }
         }
         guard let sender else { return }
-        if header.messageFlags.contains(.asksConsent) { considerConsent(to: sender, header) }
-        if header.messageFlags.contains(.consents) { takeConsent(from: sender, header) }
         updateFlags(of: sender, header)
         if type == .ping { updateAddress(of: sender, header, link) }
-        if link.isOutgoing, type == .pong { notePong(on: link, from: sender) }
-        if link.isOutgoing, type == .pong { reachable(sender) }
+        if link.isOutgoing, type == .pong { takeAnswer(from: sender, header, link) }
         updateRole(of: sender, header)
         compareSlots(of: sender, header)
         resolveCollision(with: sender, header)
         processGossip(gossip, from: sender)
         processExtensions(extensions, from: sender)
+    }
+
+    private func answerFlags(to sender: NodeHandle?, _ header: BusHeader) -> MessageFlags {
+        guard let sender else { return [] }
+        var flags: MessageFlags = withholdsLease(from: sender, header) ? .withheld : []
+        if header.messageFlags.contains(.asksConsent), consents(to: header) {
+            flags.insert(.consents)
+        }
+        return flags
+    }
+
+    private mutating func takeAnswer(
+        from sender: NodeHandle, _ header: BusHeader, _ link: LinkID
+    ) {
+        let sent = notePong(on: link, from: sender)
+        reachable(sender)
+        guard let sent else { return }
+        if !header.messageFlags.contains(.withheld) { confirmed(by: sender, pingOf: sent) }
+        if header.messageFlags.contains(.consents) {
+            takeConsent(from: sender, header, askedAt: sent)
+        }
     }
 
     /// MEET packets are sent to our official address, so the socket that got one knows it. Without
@@ -197,7 +215,7 @@ extension ClusterState {
         nodes[node].flags.formUnion(header.flags.intersection([.primary, .replica]))
         // This packet was the first of a known node: what `noteSender` skipped follows with the
         // next one, but liveness and the answered ping count from here.
-        notePong(on: link, from: node)
+        if let sent = notePong(on: link, from: node) { confirmed(by: node, pingOf: sent) }
         nodes[node].dataReceived = now.instant
         todo.insert([.save, .routing])
         return true
@@ -295,6 +313,10 @@ extension ClusterState {
         guard let node = nodes.find(id), node != NodeTable.myself, !nodes[node].isFailed else {
             return
         }
+        // A candidate repeats what it was told, perhaps long ago. A node that does not suspect
+        // `node` itself takes it only from those who decide; every majority of reports has
+        // enough voters in it that do suspect it.
+        guard nodes[sender].isVoting || !nodes[node].isReachable else { return }
         log(.notice, .failReceived(from: nodes[sender].id, about: id))
         setFailed(node)
     }

@@ -140,6 +140,7 @@ extension ClusterState {
     private mutating func establishCrash(of node: NodeHandle, _ evidence: CrashEvidence) {
         guard nodes[node].isReachable, !emptyStart.isWaiting else { return }
         log(.notice, .crashEstablished(nodes[node].id, evidence))
+        nodes[node].leaseConfirmed = nil
         suspect(node)
         gossipSuspects()
     }

@@ -30,6 +30,8 @@ struct Election: Sendable {
         case waiting
         /// Asked; votes may come until `deadline`.
         case asked
+        /// Has the votes, and compares offsets once more (`+Consent`), until `deadline` too.
+        case comparing
     }
 
     static let rankDelay = Milliseconds(200)
@@ -44,8 +46,9 @@ struct Election: Sendable {
     var rank = 0
     var epoch: UInt64 = 0
     var votes = SortedTable<NodeID, Bool>()
-    /// Brothers that hold no more than the offset with which they agreed (`+Consent`).
-    var consents = SortedTable<NodeID, Int64>()
+    /// When the votes were enough.
+    var votedAt: Instant?
+    var consents = SortedTable<NodeID, Consent>()
     var consentAskedAt: Instant?
     var attempt = 0
     /// The primary said that it lost its data.
@@ -54,6 +57,8 @@ struct Election: Sendable {
     var obstacleLoggedAt: Instant?
 
     var isWaiting: Bool { phase == .waiting }
+    /// It has asked for votes and may still win.
+    var isRunning: Bool { phase == .asked || phase == .comparing }
 }
 
 extension ClusterState {
@@ -68,7 +73,7 @@ extension ClusterState {
         switch election.phase {
         case .idle: scheduleElection(primary, isManual: isManual)
         case .waiting: advanceWaiting(primary, isManual: isManual)
-        case .asked: countVotes()
+        case .asked, .comparing: countVotes(primary, isManual: isManual)
         }
     }
 
@@ -202,6 +207,7 @@ extension ClusterState {
         election.phase = .asked
         election.epoch = currentEpoch
         election.votes.removeAll()
+        election.votedAt = nil
         election.deadline = now.instant + attemptTime
         log(.notice, .electionStarted(currentEpoch))
         var flags: MessageFlags = []
@@ -220,17 +226,6 @@ extension ClusterState {
         return min(doubled, max(config.nodeTimeout * 2, Milliseconds(2000)))
     }
 
-    /// Whether the offsets of enough brothers are known to be no better.
-    private func lacksConsent(_ primary: NodeHandle) -> Bool {
-        let needed = nodes[primary].replicas.count - config.minReplicasAck
-        guard config.minReplicasAck > 0, needed > 0 else { return false }
-        let given = nodes[primary].replicas.count { brother in
-            guard let offset = election.consents[nodes[brother].id] else { return false }
-            return offset <= facts.replicationOffset
-        }
-        return given < needed
-    }
-
     mutating func takeVote(from voter: NodeHandle, _ header: BusHeader) {
         guard nodes[voter].isVoting else { return }
         // A vote is given once per epoch, and its header names that epoch.
@@ -242,11 +237,10 @@ extension ClusterState {
         todo.insert(.failover)
     }
 
-    private mutating func countVotes() {
-        if election.votes.count >= quorum { return win() }
+    private mutating func countVotes(_ primary: NodeHandle, isManual: Bool) {
+        // Votes that are read later, by a process that stood still, may be superseded.
         guard now.instant >= election.deadline else {
-            report(.waitingVotes)
-            return wake(at: election.deadline)
+            return advanceCounting(primary, isManual: isManual)
         }
         log(
             .notice,
@@ -255,12 +249,29 @@ extension ClusterState {
         tryAgain()
     }
 
+    private mutating func advanceCounting(_ primary: NodeHandle, isManual: Bool) {
+        if election.phase == .asked, election.votes.count >= quorum {
+            election.phase = .comparing
+            election.votedAt = now.instant
+            election.consentAskedAt = nil
+        }
+        guard election.phase == .comparing else {
+            report(.waitingVotes)
+            return wake(at: election.deadline)
+        }
+        guard !isManual, lacksConsent(primary) else { return win() }
+        askForConsent(primary)
+        report(.waitingConsents)
+        wake(at: min(now.instant + Election.consentPeriod, election.deadline))
+    }
+
     /// The next attempt, after a short random pause that keeps candidates apart.
     mutating func tryAgain() {
         let attempt = election.attempt + 1
         let lostData = election.lostDataAt
         election.attempt = attempt
         election.phase = .waiting
+        election.votedAt = nil
         election.base = now.instant + Milliseconds(Int64(random.below(100)))
         election.askAt = election.base
         election.lostDataAt = lostData
@@ -269,7 +280,7 @@ extension ClusterState {
 
     /// A brother asks in a later epoch: whoever votes for it must not find us a winner as well.
     mutating func noteRival(_ rival: NodeHandle, _ header: BusHeader) {
-        guard election.phase == .asked, nodes[rival].primary == me.primary, me.primary != nil,
+        guard election.isRunning, nodes[rival].primary == me.primary, me.primary != nil,
             header.currentEpoch > election.epoch
         else { return }
         election.votes.removeAll()

@@ -104,13 +104,16 @@ extension ClusterState {
         }
     }
 
-    /// FAIL is taken back when nothing can come of it (no slots to take over), or when nobody took
-    /// over for a while.
+    /// FAIL is taken back when nothing can come of it (no slots to take over, or nobody to do it),
+    /// or when nobody took over for a while; not before a candidate that has our vote must have
+    /// stopped counting.
     private mutating func clearFailure(of node: NodeHandle) {
         let id = nodes[node].id
+        if nodes[node].leaseWithheldUntil > now.instant { return }
+        let canBeReplaced = nodes[node].replicas.contains { !nodes[$0].isFailed }
         if nodes[node].isReplica || nodes[node].slots.isEmpty {
             log(.notice, .failCleared(id, isReplica: nodes[node].isReplica))
-        } else if now.instant - nodes[node].failTime > config.nodeTimeout * 2 {
+        } else if !canBeReplaced || now.instant - nodes[node].failTime > config.nodeTimeout * 2 {
             log(.notice, .failClearedUnserved(id))
         } else {
             return

@@ -20,6 +20,9 @@ extension ClusterState {
             header.messageFlags.insert(.handover)
         }
         header.messageFlags.formUnion(flags.union(.hasExtensions))
+        if type == .pong, !link.isOutgoing, let receiver, !flags.contains(.withheld) {
+            nodes[receiver].leaseConfirmed = now.instant
+        }
         let body = BusBody.ping(gossipEntries(), extensions(for: receiver))
         send(BusMessage(header: header, body: body), on: link)
     }

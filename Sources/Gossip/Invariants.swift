@@ -13,7 +13,7 @@ extension ClusterState {
         invariant(currentEpoch == maxEpoch, "the current epoch is the greatest known")
         invariant(syncedVersion <= version, "only what was saved can be durable")
         invariant(barrierVersion <= version, "only what was saved can be waited for")
-        if election.phase == .asked {
+        if election.isRunning {
             invariant(me.isReplica, "only a replica runs for primary")
             invariant(election.epoch <= currentEpoch, "an election has an epoch that began")
         }

@@ -41,6 +41,10 @@ struct NodeRecord: Sendable {
     var offsetTime: Instant?
 
     // What was decided about it.
+    /// When this node last confirmed its lease, or may have; nil once its process is known to be
+    /// dead (`LeaseConfirmation.swift`).
+    var leaseConfirmed: Instant?
+    var leaseWithheldUntil = Instant.start
     var votedTime: Instant?
     var votedFor: NodeID?
     var orphanedSince: Instant?
@@ -68,6 +72,7 @@ struct NodeRecord: Sendable {
         created = now
         dataReceived = now
         failTime = now
+        leaseConfirmed = now
     }
 
     var isPrimary: Bool { flags.contains(.primary) }

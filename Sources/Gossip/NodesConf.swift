@@ -169,7 +169,11 @@ extension ClusterState {
         let myself = table.first { $0.id == mine.id }
         guard let myself else { unreachable("every entry becomes a record") }
         self.init(config: config, random: random, myself: myself, now: now)
-        for record in table where record.id != mine.id { _ = nodes.insert(record) }
+        for var record in table where record.id != mine.id {
+            // This node may have voted against it.
+            if record.isFailed { record.leaseWithheldUntil = now.instant + attemptLimit }
+            _ = nodes.insert(record)
+        }
         currentEpoch = conf.currentEpoch
         lastVoteEpoch = conf.lastVoteEpoch
         voters = conf.voters

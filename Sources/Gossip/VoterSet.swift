@@ -138,7 +138,7 @@ extension ClusterState {
         }
         voters = set
         currentEpoch = max(currentEpoch, set.epoch)
-        if election.phase == .asked { tryAgain() }
+        if election.isRunning { tryAgain() }
         todo.insert([.save, .sync, .barrier, .updateState])
     }
 }

@@ -24,6 +24,7 @@ extension ClusterState {
         lastVoteEpoch = currentEpoch
         nodes[primary].votedTime = now.instant
         nodes[primary].votedFor = nodes[candidate].id
+        nodes[primary].leaseWithheldUntil = now.instant + attemptLimit
         todo.insert([.save, .sync, .barrier])
         send(.authAck, .empty, to: candidate)
         log(.notice, .voteGranted(to: nodes[candidate].id, epoch: currentEpoch))
@@ -64,6 +65,7 @@ extension ClusterState {
         guard let primary = nodes[candidate].primary else { return .unknownPrimary }
         let isForced = header.messageFlags.contains(.forceAck)
         if !nodes[primary].isFailed, !isForced { return .primaryIsUp }
+        if !isForced, let wait = leaseWait(of: primary) { return .leaseRuns(wait: wait) }
         if let voted = nodes[primary].votedTime, nodes[primary].votedFor != nodes[candidate].id,
             now.instant - voted < config.nodeTimeout
         {

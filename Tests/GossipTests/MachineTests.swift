@@ -57,9 +57,23 @@ private struct Bench {
         }
     }
 
+    /// Long enough for what a restarted process may have confirmed before to have run out.
+    mutating func outliveLeases() { pass(2000) }
+
     func sent(_ type: BusMessageType) -> Int {
         (effects.sendNow + effects.sendAfterSync.map { $0.outgoing })
             .filter { $0.bytes[13] == UInt8(type.rawValue) }.count
+    }
+
+    /// Of the PONGs that were sent: whether they withhold the lease.
+    var answers: [Bool] {
+        effects.sendNow.compactMap { outgoing in
+            let bytes = outgoing.bytes
+            guard bytes[13] == UInt8(BusMessageType.pong.rawValue),
+                let message = try? BusMessage.decode(bytes, 0..<bytes.count)
+            else { return nil }
+            return message.header.messageFlags.contains(.withheld)
+        }
     }
 
     var denials: [VoteDenial] {
@@ -82,6 +96,19 @@ private let threePrimaries = """
 
     """
 
+private func ping(
+    from sender: String, epoch: UInt64, slots: ClosedRange<Int>, isServing: Bool = true
+) -> BusMessage {
+    var header = BusHeader(
+        type: BusMessageType.ping.rawValue, sender: NodeID(sender) ?? CodecTests.id(1))
+    header.currentEpoch = epoch
+    header.configEpoch = epoch
+    header.slots.insert(slots)
+    header.flags = .primary
+    header.state = isServing ? 0 : 1
+    return BusMessage(header: header, body: .ping([], []))
+}
+
 private func request(
     from: String = replica, epoch: UInt64 = 6, configEpoch: UInt64 = 2,
     slots: ClosedRange<Int> = 5001...10000, force: Bool = false
@@ -98,16 +125,6 @@ private func request(
 }
 
 @Suite struct EmptyStartTests {
-    private func ping(from sender: String, epoch: UInt64, slots: ClosedRange<Int>) -> BusMessage {
-        var header = BusHeader(
-            type: BusMessageType.ping.rawValue, sender: NodeID(sender) ?? CodecTests.id(1))
-        header.currentEpoch = epoch
-        header.configEpoch = epoch
-        header.slots.insert(slots)
-        header.flags = .primary
-        return BusMessage(header: header, body: .ping([], []))
-    }
-
     /// A peer sends no second ping before the first was answered: what was ignored while playing
     /// dead must be made up for, or the peer takes the node for failed for good.
     @Test func pingsAreAnsweredAfterTheWait() throws {
@@ -134,6 +151,7 @@ private func request(
     @Test func aVoteWaitsForTheDisk() throws {
         var bench = try Bench(threePrimaries)
         bench.openLinks()
+        bench.outliveLeases()
         bench.receive(request())
         #expect(bench.denials.isEmpty)
         #expect(bench.effects.sendNow.isEmpty)
@@ -160,6 +178,7 @@ private func request(
     @Test func denialsHaveReasons() throws {
         var bench = try Bench(threePrimaries)
         bench.openLinks()
+        bench.outliveLeases()
         bench.receive(request(epoch: 4))
         #expect(bench.denials == [.staleEpoch(request: 4, current: 5)])
         bench.receive(request(from: two))
@@ -197,6 +216,7 @@ private func request(
         let line = "\(rival) 127.0.0.1:7005@17005 slave \(one) 0 1 2 connected\nvars"
         var bench = try Bench(threePrimaries.split(separator: "vars").joined(separator: line))
         bench.openLinks()
+        bench.outliveLeases()
         bench.receive(request())
         #expect(bench.denials.isEmpty)
         bench.receive(request(from: rival, epoch: 7))
@@ -204,6 +224,54 @@ private func request(
         // The same one may ask again at once.
         bench.receive(request(epoch: 8))
         #expect(bench.denials.isEmpty && bench.sent(.authAck) == 1)
+    }
+
+    /// FAIL may rest on old reports: what this node itself told the primary decides.
+    @Test func noVoteBeforeAConfirmedLeaseHasRunOut() throws {
+        var bench = try Bench(threePrimaries)
+        bench.openLinks()
+        bench.receive(request())
+        #expect(bench.denials == [.leaseRuns(wait: Milliseconds(2000))], "it may have confirmed")
+        // Its file has the primary as failed: it may have voted against it.
+        bench.receive(ping(from: one, epoch: 2, slots: 5001...10000))
+        #expect(bench.answers == [true])
+        bench.pass(4300)
+        bench.receive(ping(from: one, epoch: 2, slots: 5001...10000))
+        #expect(bench.answers == [false])
+        bench.pass(500)
+        bench.receive(request())
+        #expect(bench.denials == [.leaseRuns(wait: Milliseconds(1500))])
+        // One that says that it does not serve needs no confirmation.
+        bench.receive(ping(from: one, epoch: 2, slots: 5001...10000, isServing: false))
+        #expect(bench.answers == [true])
+        bench.pass(1500)
+        bench.receive(request())
+        #expect(bench.denials.isEmpty && bench.sent(.authAck) == 1)
+        // And none after the vote, for as long as the candidate may count.
+        let saved = try #require(bench.effects.state)
+        bench.step(.stateSynced(version: saved.version))
+        bench.pass(4100)
+        bench.receive(ping(from: one, epoch: 2, slots: 5001...10000))
+        #expect(bench.answers == [true])
+        bench.pass(200)
+        bench.receive(ping(from: one, epoch: 2, slots: 5001...10000))
+        #expect(bench.answers == [false])
+    }
+
+    /// A candidate repeats what it heard, perhaps long ago.
+    @Test func failureIsNotTakenFromAReplicaAgainstBetterKnowledge() throws {
+        let healthy = threePrimaries.split(separator: ",fail").joined()
+        for (sender, isTaken) in [(replica, false), (two, true)] {
+            var bench = try Bench(healthy)
+            bench.openLinks()
+            let failed = try #require(NodeID(one))
+            let id = try #require(NodeID(sender))
+            bench.receive(
+                BusMessage(
+                    header: BusHeader(type: BusMessageType.fail.rawValue, sender: id),
+                    body: .fail(failed)))
+            #expect(bench.state.nodesText().contains("master,fail ") == isTaken)
+        }
     }
 }
 

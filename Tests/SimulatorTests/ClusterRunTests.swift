@@ -42,6 +42,16 @@ import Testing
         #expect(report.acknowledged > 20)
     }
 
+    /// A primary was back after a partition and served, while its replicas told the others anew
+    /// that it had failed; they voted against it, and meanwhile one of its replicas acknowledged
+    /// more than the other had compared itself with.
+    @Test func nobodyIsReplacedWhoseLeaseRuns() {
+        let options = SwarmOptions(seed: 391, profile: .guarded)
+        let report = Simulation(seed: 391, options: options).run()
+        #expect(report.failure == nil)
+        #expect(report.lostCount == 0)
+    }
+
     /// Primaries without replicas that lose power: `always` and `everysec` keep what they promise.
     @Test(arguments: [5, 25, 45, 65] as [UInt64])
     func aPowerCutTakesNoMoreThanTheLogMayLose(seed: UInt64) {
