@@ -72,6 +72,7 @@ extension Simulation {
     func end(_ owner: SimNode, as life: SimNode.Life, sendsFin: Bool) {
         guard let node = owner.node else { return }
         note(owner, life == .hostDown ? "loses power" : "ends")
+        checks.writes.ended(node: owner.index, at: time)
         for connection in owner.connections.values {
             for side in [Side.opener, .acceptor]
             where connection.host(side) == owner.index && connection.isOpen(side) {

@@ -139,6 +139,7 @@ public struct SwarmOptions: CustomStringConvertible {
         settings.clusterReplicaValidityFactor = 10
         settings.clusterAllowReplicaMigration = false
         settings.minReplicasToWrite = 0
+        settings.minReplicasAck = min(settings.minReplicasAck, 1)
         safetyTime = max(safetyTime, 30_000_000)
         baseDelay = min(baseDelay, 1000)
         jitter = min(jitter, 5000)

@@ -85,6 +85,13 @@ import Testing
         #expect(report.acknowledged > 0)
     }
 
+    /// A primary that took over by order, while a paused one had the slots, died as it acknowledged
+    /// its first write: nobody had heard of it.
+    @Test func anOrderThatNobodyHeardOfIsNoOverlap() {
+        let options = SwarmOptions(seed: 1131, sentinels: 3)
+        #expect(Simulation(seed: 1131, options: options).run().failure == nil)
+    }
+
     /// A replica whose log was being opened when its primary's copy arrived took the end of a
     /// rewrite for a failed start, and left again and again.
     @Test func aReplicaIsNotSentAwayByACancelledRewrite() {

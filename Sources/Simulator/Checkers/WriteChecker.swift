@@ -34,6 +34,8 @@ struct WriteChecker {
     /// By client, then key.
     private var histories: [[History]]
     private var reigns: [[Reign]]
+    /// When processes ended, by node.
+    private var ends: [[Microseconds]]
     var acknowledged = 0
     var errors = 0
     var reads = 0
@@ -49,6 +51,7 @@ struct WriteChecker {
         histories = Array(
             repeating: Array(repeating: History(), count: keys), count: options.clients)
         reigns = Array(repeating: [], count: options.tags)
+        ends = Array(repeating: [], count: options.nodes)
     }
 
     var lostCount: Int { lost.values.reduce(0, +) }
@@ -88,15 +91,25 @@ struct WriteChecker {
         }
     }
 
+    mutating func ended(node: Int, at time: Microseconds) { ends[node].append(time) }
+
+    /// Its process ended before anybody must have heard that it was in office.
+    private func wasBrief(_ reign: Reign) -> Bool {
+        ends[reign.node].contains {
+            $0 >= reign.first && $0 - reign.first <= .milliseconds(options.nodeTimeout)
+        }
+    }
+
     /// Notes who acknowledged for `tag`. Returns what is wrong.
     private mutating func reigned(tag: Int, node: Int, _ stamp: Stamp) -> String? {
         // An administrator may put a second primary in office by force: the first one hears of it,
-        // or stops when it sees no majority. Otherwise it must have stopped before.
+        // or stops when it sees no majority. It hears nothing of one that dies at once. Otherwise
+        // it must have stopped before.
         let isForced = options.kinds.contains { $0 == .takeover || $0 == .forcedFailover }
         let bound: Microseconds = isForced ? .milliseconds(options.nodeTimeout) + 250_000 : 10_000
         for other in reigns[tag] where other.node != node && other.epoch >= stamp.configEpoch {
             let overlap = stamp.time - other.first
-            guard overlap > 0 else { continue }
+            guard overlap > 0, !isForced || !wasBrief(other) else { continue }
             longestOverlap = max(longestOverlap, overlap)
             if overlap > bound {
                 return "node \(node) acknowledges a write in epoch \(stamp.configEpoch) at "
