@@ -66,7 +66,7 @@ extension ClusterState {
     mutating func takeConsent(
         from brother: NodeHandle, _ header: BusHeader, askedAt: Instant
     ) {
-        guard election.isWaiting || election.isRunning, let primary = me.primary,
+        guard election.phase != .idle, let primary = me.primary,
             header.primary == nodes[primary].id
         else { return }
         election.consents[nodes[brother].id] = Election.Consent(

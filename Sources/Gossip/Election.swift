@@ -223,8 +223,11 @@ extension ClusterState {
     private var attemptTime: Milliseconds {
         let first = min(max(config.nodeTimeout / 4, Milliseconds(250)), Milliseconds(1000))
         let doubled = first * (1 &<< Int64(min(election.attempt, 6)))
-        return min(doubled, max(config.nodeTimeout * 2, Milliseconds(2000)))
+        return min(doubled, longestAttempt)
     }
+
+    /// Voters keep their word for as long (LeaseConfirmation.swift).
+    var longestAttempt: Milliseconds { max(config.nodeTimeout * 2, Milliseconds(2000)) }
 
     mutating func takeVote(from voter: NodeHandle, _ header: BusHeader) {
         guard nodes[voter].isVoting else { return }

@@ -20,9 +20,7 @@ import HashSlots
 
 extension ClusterState {
     /// How long a candidate can count votes at most, by a clock that is a little slow.
-    var attemptLimit: Milliseconds {
-        max(config.nodeTimeout * 2, Milliseconds(2000)) + config.nodeTimeout / 10
-    }
+    var attemptLimit: Milliseconds { longestAttempt + config.nodeTimeout / 10 }
 
     /// Whether the answer to a packet of `sender` must not prolong its lease.
     func withholdsLease(from sender: NodeHandle, _ header: BusHeader) -> Bool {

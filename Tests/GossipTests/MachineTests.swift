@@ -96,14 +96,21 @@ private let threePrimaries = """
 
     """
 
+private func header(
+    _ type: BusMessageType, from sender: String, epoch: UInt64, configEpoch: UInt64,
+    slots: ClosedRange<Int>
+) -> BusHeader {
+    var header = BusHeader(type: type.rawValue, sender: NodeID(sender) ?? CodecTests.id(1))
+    header.currentEpoch = epoch
+    header.configEpoch = configEpoch
+    header.slots.insert(slots)
+    return header
+}
+
 private func ping(
     from sender: String, epoch: UInt64, slots: ClosedRange<Int>, isServing: Bool = true
 ) -> BusMessage {
-    var header = BusHeader(
-        type: BusMessageType.ping.rawValue, sender: NodeID(sender) ?? CodecTests.id(1))
-    header.currentEpoch = epoch
-    header.configEpoch = epoch
-    header.slots.insert(slots)
+    var header = header(.ping, from: sender, epoch: epoch, configEpoch: epoch, slots: slots)
     header.flags = .primary
     header.state = isServing ? 0 : 1
     return BusMessage(header: header, body: .ping([], []))
@@ -113,11 +120,8 @@ private func request(
     from: String = replica, epoch: UInt64 = 6, configEpoch: UInt64 = 2,
     slots: ClosedRange<Int> = 5001...10000, force: Bool = false
 ) -> BusMessage {
-    var header = BusHeader(
-        type: BusMessageType.authRequest.rawValue, sender: NodeID(from) ?? CodecTests.id(1))
-    header.currentEpoch = epoch
-    header.configEpoch = configEpoch
-    header.slots.insert(slots)
+    var header = header(
+        .authRequest, from: from, epoch: epoch, configEpoch: configEpoch, slots: slots)
     header.primary = NodeID(one)
     header.flags = .replica
     if force { header.messageFlags = .forceAck }
