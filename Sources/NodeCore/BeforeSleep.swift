@@ -41,10 +41,8 @@ extension NodePointer {
         // (4) Expired keys go before the stream is flushed, so that replicas hear of them now.
         let expiryIsBehind =
             executor.pointee.activeExpire ? expireCycle(limit: 256) : false
-        // (5) A slice of the running snapshot.
-        let snapshotIsBusy = advanceSnapshot()
+        // (5) A share of what came with a copy, and of what is given up.
         let streamIsBehind = advanceEmbeddedStream()
-        // What was given up is freed a share at a time.
         let freeing = freeRetired() || freeShare()
         advanceDefrag()
         if _slowPath(executor.pointee.wantsAcks) { askForAcks() }
@@ -58,12 +56,15 @@ extension NodePointer {
         writeReplicas(&shell)
         // (9) The clients' replies.
         writeClients(&shell)
-        // Files that steps 4 to 9 asked for.
+        // (10) A slice of the running snapshot, for which nobody waits who has been answered; its
+        // bytes for a replica leave in the next iteration.
+        let snapshotIsBusy = advanceSnapshot()
+        // Files that steps 4 to 10 asked for.
         if !pointee.requests.files.isEmpty { performFiles(&shell) }
-        // (10) Bus and link messages; those that wait for a sync are not among them.
+        // (11) Bus and link messages; those that wait for a sync are not among them.
         if !pointee.requests.links.isEmpty { performLinks(&shell) }
         writeLogLines(&shell)
-        // (11) Closing last: whoever is closed got what was queued for it.
+        // (12) Closing last: whoever is closed got what was queued for it.
         closeSessions(&shell)
         trimBacklog()
         if !pointee.requests.process.isEmpty {
@@ -71,7 +72,7 @@ extension NodePointer {
             pointee.requests.process.removeAll()
             for request in requests { shell.perform(request) }
         }
-        // (12) How long nothing will need doing.
+        // (13) How long nothing will need doing.
         if expiryIsBehind || snapshotIsBusy || streamIsBehind || freeing || hasRequests {
             return .zero
         }

@@ -40,8 +40,11 @@ struct SnapshotJob: ~Copyable {
         /// The base of the append-only file.
         case rewrite(number: UInt64, name: String, isRDB: Bool)
     }
-    /// Bytes that may wait in a replica's output, or for the disk, before the walk pauses.
+    /// Bytes that may wait for the disk before the walk pauses.
     static let backPressure = 4 << 20
+    /// Bytes that may wait in a replica's output. Few: its socket holds megabytes already, and
+    /// this buffer is moved as a whole now and then, while every client waits.
+    static let replicaBackPressure = 512 << 10
     /// Entries between two looks at what a slice has done already.
     static let stride = 16
     /// What visiting an entry costs besides its bytes, in bytes.
@@ -337,7 +340,8 @@ extension NodePointer {
         if pointee.snapshot.unwritten > SnapshotJob.backPressure { return true }
         for id in pointee.snapshot.sessions {
             guard let session = executor.pointee.sessions.find(id: id) else { continue }
-            if session.pointee.output.pointee.count > SnapshotJob.backPressure { return true }
+            let waiting = session.pointee.output.pointee.count
+            if waiting > SnapshotJob.replicaBackPressure { return true }
         }
         return false
     }

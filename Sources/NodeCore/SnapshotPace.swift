@@ -3,7 +3,7 @@
 // stream of changes behind it fills the memory. So a slice gets as long as all other work of an
 // iteration takes, and at least a tenth of a millisecond: latencies at most double under load, and
 // the walk has half of the time or more. Where the changes go along with the copy
-// (EmbeddedStream.swift) nothing fills, and half of that is enough.
+// (EmbeddedStream.swift) nothing fills, and a quarter of that is enough.
 //
 // No clock is read for it. The node knows when its iterations begin; one of them in eight does
 // without a slice and so shows what the other work takes. Both measurements move by a fixed share
@@ -12,7 +12,7 @@
 import Base
 
 public struct SnapshotPace {
-    /// A slice may always take this long, in microseconds; half of it when there is no hurry.
+    /// A slice may always take this long, in microseconds; a quarter of it when there is no hurry.
     public static let shortestSlice: Int64 = 100
     public static let budgets = (4 << 10)...(4 << 20)
     /// Every so many iterations one does without a slice.
@@ -49,7 +49,7 @@ public struct SnapshotPace {
             bareMicroseconds += elapsed > bareMicroseconds ? step : -min(step, bareMicroseconds)
         case .walked:
             let slice = max(Self.shortestSlice, bareMicroseconds)
-            let allowed = bareMicroseconds + (hasTime ? slice / 2 : slice)
+            let allowed = bareMicroseconds + (hasTime ? slice / 4 : slice)
             budget += elapsed > allowed ? -budget / 8 : budget / 8
             budget = min(max(budget, Self.budgets.lowerBound), Self.budgets.upperBound)
         }

@@ -28,14 +28,23 @@ import Testing
 
     @Test(arguments: Array(1...20) as [UInt64])
     func takesHalfOfTheTime(seed: UInt64) {
+        check(SnapshotPace(), share: 1, seed: seed)
+    }
+
+    @Test(arguments: Array(1...20) as [UInt64])
+    func takesAQuarterOfThatWhereThereIsNoHurry(seed: UInt64) {
+        check(SnapshotPace(hasTime: true), share: 4, seed: seed)
+    }
+
+    private func check(_ start: SnapshotPace, share: Int64, seed: UInt64) {
         var prng = Prng(seed: seed)
-        var pace = SnapshotPace()
+        var pace = start
         var time: Int64 = 1
         for _ in 0..<4 {
             let bare = Int64([3, 40, 150, 800][prng.below(4)])
             let speed = [60, 300, 1500][prng.below(3)]
             let (slice, end) = run(&pace, from: time, bare: bare, speed: speed, seed: seed)
-            let wanted = max(SnapshotPace.shortestSlice, bare)
+            let wanted = max(SnapshotPace.shortestSlice, bare) / share
             #expect(slice > wanted / 2 && slice < wanted * 2, "\(slice) instead of \(wanted)")
             time = end
         }
