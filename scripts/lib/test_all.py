@@ -19,7 +19,7 @@ EPILOG = """stages, in order:
   packages   installs missing Debian packages and redis-py
   build      debug build of everything, with tests
   swift      Swift tests
-  release    release build of the server and the simulator
+  release    release build of the server, which the next stages test
   wire       tests of real processes beside redis-server
   fuzz       random and hostile input to a real process, bounded in time
 
@@ -123,7 +123,6 @@ def release(_):
         say("not built: MARTLET_SERVER=%s" % os.environ["MARTLET_SERVER"])
         return Result()
     tools.build_product(tools.PRODUCT)
-    tools.build_product("simulate")
     return Result()
 
 

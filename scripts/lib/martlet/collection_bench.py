@@ -127,7 +127,7 @@ WORKLOADS = [
 
 # What `--items` stores: a name, how many items, the commands that store them, and the bar in bytes
 # per item (None: at most 0.6 of the reference's).
-SMALL = 50_000
+SMALL = 200_000
 
 
 def many_small(words, item):
