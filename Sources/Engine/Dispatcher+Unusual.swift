@@ -12,6 +12,7 @@ extension ExecutorPointer {
     ) -> Verdict {
         let output = session.pointee.output
         let replyStart = output.pointee.count
+        let isReplica = session.pointee.flags.contains(.replica)
         let silence = session.pointee.flags.intersection([.replySkip, .replySkipNext])
         let suppress = beginReplyFlags(session)
         defer {
@@ -21,6 +22,7 @@ extension ExecutorPointer {
                 forgetAcks(session, from: replyStart)
                 output.pointee.truncate(to: min(replyStart, output.pointee.count))
             } else if output.pointee.count > replyStart {
+                if _slowPath(isReplica) { refuseReplyToReplica(session, command) }
                 queueWrite(session)
             }
         }

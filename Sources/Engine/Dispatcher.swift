@@ -415,7 +415,7 @@ extension ExecutorPointer {
     ) {
         let bytes = output.pointee.bytes
         if _slowPath(bytes.base[start] == UInt8(ascii: "-")) {
-            noteErrorReply(command, bytes[start..<bytes.count])
+            noteErrorReply(command, session, bytes[start..<bytes.count])
         }
         let length = bytes.count
         if _slowPath(length &- start >= pointee.timer.largeReplyFrom) {
@@ -428,7 +428,10 @@ extension ExecutorPointer {
     }
 
     @inline(never)
-    private func noteErrorReply(_ command: UnsafeMutablePointer<Command>, _ reply: Bytes) {
+    private func noteErrorReply(
+        _ command: UnsafeMutablePointer<Command>, _ session: UnsafeMutablePointer<Session>,
+        _ reply: Bytes
+    ) {
         command.pointee.failedCalls &+= 1
         // A script's error that is one of its commands' is the same error.
         if pointee.scripts.replyIsCounted, command.pointee.flags.contains(.runsScript) {
@@ -438,6 +441,9 @@ extension ExecutorPointer {
         var end = 1
         while end < reply.count, reply[end] != 13 { end += 1 }
         countError(reply[1..<end].string)
+        if !session.pointee.flags.isDisjoint(with: [.fromPrimary, .replica]) {
+            noteErrorOnLink(session, command, reply[1..<end].array)
+        }
     }
 
     /// Puts a session with replies on the list that the end of the iteration writes.

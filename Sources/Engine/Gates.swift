@@ -213,21 +213,33 @@ extension ExecutorPointer {
         if let command, isNamed(command, "exec") {
             discardTransaction(session)
             let reason = text.hasPrefix("ERR ") ? String(text.dropFirst(4)) : text
-            writeError(session, "EXECABORT Transaction discarded because of: \(reason)")
+            writeError(session, "EXECABORT Transaction discarded because of: \(reason)", command)
             return
         }
         if session.pointee.flags.contains(.multi) { session.pointee.flags.insert(.dirtyExec) }
-        writeError(session, text)
+        writeError(session, text, command)
     }
 
     /// Writes an error line and counts it.
-    public func writeError(_ session: UnsafeMutablePointer<Session>, _ text: String) {
-        writeError(session, Array(text.utf8))
+    public func writeError(
+        _ session: UnsafeMutablePointer<Session>, _ text: String,
+        _ command: UnsafeMutablePointer<Command>? = nil
+    ) {
+        writeError(session, Array(text.utf8), command)
     }
 
     /// As above for text that repeats a client's bytes.
-    func writeError(_ session: UnsafeMutablePointer<Session>, _ text: [UInt8]) {
+    func writeError(
+        _ session: UnsafeMutablePointer<Session>, _ text: [UInt8],
+        _ command: UnsafeMutablePointer<Command>? = nil
+    ) {
         countError(String(decoding: text.prefix(64), as: UTF8.self))
+        if _slowPath(!session.pointee.flags.isDisjoint(with: [.fromPrimary, .replica])) {
+            noteErrorOnLink(session, command, text)
+            if session.pointee.flags.contains(.replica) {
+                return refuseReplyToReplica(session, command)
+            }
+        }
         // Our primary is told nothing, nor is a client that wants no replies.
         guard session.pointee.flags.isDisjoint(with: [.fromPrimary, .replyOff]) else { return }
         let reply = ReplyWriter(session.pointee.output, version: session.pointee.protocolVersion)

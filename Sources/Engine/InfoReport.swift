@@ -266,7 +266,7 @@ public struct InfoReport {
         line("tracking_total_keys", tracking.pointee.keyCount)
         line("tracking_total_items", tracking.pointee.items)
         line("tracking_total_prefixes", tracking.pointee.prefixCount)
-        line("unexpected_error_replies", 0)
+        line("unexpected_error_replies", stats.unexpectedErrorReplies)
         line("total_error_replies", stats.errorReplies)
         line("acl_access_denied_auth", stats.deniedLogins)
         line("acl_access_denied_cmd", stats.deniedCommands)

@@ -21,6 +21,8 @@ public struct Stats {
     public var keyspaceHits: Int64 = 0
     public var keyspaceMisses: Int64 = 0
     public var errorReplies: Int64 = 0
+    /// Errors on the links between primary and replica.
+    public var unexpectedErrorReplies: Int64 = 0
     public var protocolErrors: Int64 = 0
     public var queryBufferDisconnections: Int64 = 0
     public var outputLimitDisconnections: Int64 = 0

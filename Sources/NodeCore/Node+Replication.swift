@@ -278,8 +278,11 @@ extension NodePointer {
             // Offsets on the wire count from 1: byte n is the n-th.
             session.pointee.replicaSent = offset - 1
             executor.queueWrite(session)
-        case .startSnapshot(let sessions, let endMark, let embedsStream):
-            startReplicaSnapshot(sessions, endMark: endMark, embedsStream: embedsStream)
+        case .startSnapshot(let sessions, let contents, let endMark, let embedsStream):
+            startReplicaSnapshot(
+                ReplicaSnapshot(
+                    sessions: sessions, contents: contents, endMark: endMark,
+                    embedsStream: embedsStream))
         case .close(let id):
             guard let session = executor.pointee.sessions.find(id: id) else { return }
             executor.close(session)

@@ -32,6 +32,15 @@ public struct PersistenceState {
     public var expiredAtLoad: Int64 = 0
 }
 
+/// A snapshot that replicas are to get.
+struct ReplicaSnapshot {
+    var sessions: [UInt64]
+    let contents: SnapshotContents
+    let endMark: Bool
+    /// The stream may come inside of it (EmbeddedStream.swift).
+    let embedsStream: Bool
+}
+
 struct SnapshotJob: ~Copyable {
     enum Target {
         case none
@@ -68,7 +77,8 @@ struct SnapshotJob: ~Copyable {
     /// Sessions whose last bytes wait in their output.
     var draining: [UInt64] = []
     /// A request that waits for the running walk to end.
-    var queuedReplicas: (sessions: [UInt64], endMark: Bool, embedsStream: Bool)?
+    var queuedReplicas: ReplicaSnapshot?
+    var contents = SnapshotContents.everything
     var unwritten = 0
     var sinceCheckpoint = 0
     var nextFile: UInt64 = 1
@@ -188,7 +198,7 @@ extension NodePointer {
     }
 
     /// Starts the walk, if no other runs. The target must be set already.
-    private func beginWalk() -> Bool {
+    private func beginWalk(_ contents: SnapshotContents = .everything) -> Bool {
         let keyspace = executor.pointee.keyspace
         pointee.snapshot.database = -1
         pointee.snapshot.pieces = SnapshotPieces()
@@ -223,7 +233,10 @@ extension NodePointer {
         } else {
             pointee.snapshot.writer.header(info, into: &pointee.snapshot.buffer)
         }
-        writeLibraries()
+        pointee.snapshot.contents = contents
+        if contents.contains(.functions) { writeLibraries() }
+        // Nothing may be serialised, not even what is about to change.
+        if !contents.contains(.data) { keyspace.cancelSnapshot() }
         return true
     }
 
@@ -243,18 +256,18 @@ extension NodePointer {
 
     // MARK: For replicas
 
-    func startReplicaSnapshot(_ sessions: [UInt64], endMark: Bool, embedsStream: Bool) {
+    func startReplicaSnapshot(_ wanted: ReplicaSnapshot) {
         guard !pointee.snapshot.isRunning else {
-            pointee.snapshot.queuedReplicas = (sessions, endMark, embedsStream)
+            pointee.snapshot.queuedReplicas = wanted
             return
         }
         noteStream()
-        pointee.embedded.sentThrough = embedsStream ? pointee.history.offset : nil
-        let mark = endMark ? executor.pointee.prng.hex(40) : nil
+        pointee.embedded.sentThrough = wanted.embedsStream ? pointee.history.offset : nil
+        let mark = wanted.endMark ? executor.pointee.prng.hex(40) : nil
         pointee.snapshot.target = .replicas(endMark: mark)
-        guard beginWalk() else { unreachable("two snapshot walks at once") }
-        pointee.snapshot.sessions = sessions
-        for id in sessions {
+        guard beginWalk(wanted.contents) else { unreachable("two snapshot walks at once") }
+        pointee.snapshot.sessions = wanted.sessions
+        for id in wanted.sessions {
             guard let session = executor.pointee.sessions.find(id: id) else { continue }
             session.pointee.flags.insert(.replica)
             session.pointee.replicaSent = -1
@@ -273,8 +286,7 @@ extension NodePointer {
     func advanceSnapshot() -> Bool {
         if let queued = pointee.snapshot.queuedReplicas, !pointee.snapshot.isRunning {
             pointee.snapshot.queuedReplicas = nil
-            startReplicaSnapshot(
-                queued.sessions, endMark: queued.endMark, embedsStream: queued.embedsStream)
+            startReplicaSnapshot(queued)
         }
         guard pointee.snapshot.isRunning, !pointee.snapshot.isCommitting else { return false }
         if case .replicas = pointee.snapshot.target, pointee.snapshot.sessions.isEmpty {
@@ -311,6 +323,7 @@ extension NodePointer {
 
     /// Walks until about `budget` bytes are visited; true at the end of the key space.
     private func walkSlice(_ budget: Int) -> Bool {
+        guard pointee.snapshot.contents.contains(.data) else { return true }
         let keyspace = executor.pointee.keyspace
         pointee.snapshot.visited = 0
         repeat {
@@ -326,6 +339,7 @@ extension NodePointer {
 
     /// As many keys as `rdb-key-save-delay` allows for the time since the beginning.
     private func walkSlowly(_ delay: Int) -> Bool {
+        guard pointee.snapshot.contents.contains(.data) else { return true }
         let keyspace = executor.pointee.keyspace
         let spent = instant.microseconds - pointee.snapshot.began.microseconds
         let isEmpty = (0..<keyspace.databaseCount).allSatisfy { keyspace.count(database: $0) == 0 }
@@ -390,6 +404,12 @@ extension NodePointer {
         switch pointee.snapshot.target {
         case .none: return
         case .replicas:
+            let served = pointee.snapshot.sessions.count
+            if case .replicas(.some) = pointee.snapshot.target {
+                log(
+                    .notice,
+                    "Diskless rdb transfer, done reading from pipe, \(served) replicas still up")
+            }
             pointee.snapshot.draining += pointee.snapshot.sessions
             pointee.snapshot.sessions = []
             pointee.snapshot.target = .none

@@ -128,7 +128,14 @@ public struct PrimaryState: Sendable {
             }
             announcement.snapshotOnly = value == "1"
         case "rdb-filter-only":
-            return "ERR Unsupported rdb-filter-only option"
+            announcement.contents = []
+            for word in value.split(whereSeparator: \.isWhitespace) {
+                guard word.lowercased() == "functions" else {
+                    return ReplyError(
+                        "ERR Unsupported rdb-filter-only option: \(printable(String(word)))")
+                }
+                announcement.contents.insert(.functions)
+            }
         default: return ReplyError("ERR Unrecognized REPLCONF option: \(printable(option))")
         }
         if let index = index(of: session) {
@@ -140,6 +147,19 @@ public struct PrimaryState: Sendable {
     }
 
     // MARK: Synchronisation
+
+    /// How a session that asks for synchronisation is called in log lines.
+    public func name(of session: UInt64, peerIP: String) -> String {
+        ReplicaRecord.name(announcements[session] ?? ReplicaAnnouncement(), peerIP)
+    }
+
+    /// Why what this session announced cannot be served, if it cannot.
+    public func refusal(of session: UInt64) -> ReplyError? {
+        guard let announcement = announcements[session], announcement.contents != .everything,
+            !announcement.capabilities.contains(.endMark)
+        else { return nil }
+        return "ERR Filtered replica requires EOF capability"
+    }
 
     /// Why SYNC and PSYNC are refused right now, if they are. `linkUp`: a replica's link to its own
     /// primary streams.
@@ -257,15 +277,19 @@ public struct PrimaryState: Sendable {
 
     private mutating func startSnapshot(into effects: inout [PrimaryEffect]) {
         invariant(!snapshotIsRunning, "two snapshots at once")
-        let waiting = replicas.filter { $0.state == .waiting }
-        guard !waiting.isEmpty else { return }
+        // One snapshot is for those that want the same of it; the others have their turn behind it.
+        guard let contents = replicas.first(where: { $0.state == .waiting })?.announcement.contents
+        else { return }
+        let waiting = replicas.filter {
+            $0.state == .waiting && $0.announcement.contents == contents
+        }
         let endMark = waiting.allSatisfy { $0.announcement.capabilities.contains(.endMark) }
         // Whoever wants the snapshot alone wants no stream in it, whatever it can take.
         let embedsStream =
             endMark
             && waiting.allSatisfy {
                 $0.announcement.capabilities.contains(.embeddedStream) && !$0.lacksPSync
-                    && !$0.announcement.snapshotOnly
+                    && !$0.announcement.snapshotOnly && contents == .everything
             }
         log(
             .notice,
@@ -275,7 +299,8 @@ public struct PrimaryState: Sendable {
         snapshotSessions = waiting.map(\.session)
         effects.append(
             .startSnapshot(
-                sessions: snapshotSessions, endMark: endMark, embedsStream: embedsStream))
+                sessions: snapshotSessions, contents, endMark: endMark,
+                embedsStream: embedsStream))
     }
 
     /// The snapshot that `startSnapshot` asked for starts now: it stands for the history's offset.

@@ -2,6 +2,16 @@
 // synchronisation, how far it is, and what it acknowledged.
 import Base
 
+/// What a snapshot has in it. `redis-cli --functions-rdb` wants less than everything.
+public struct SnapshotContents: OptionSet, Sendable, Hashable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    public static let data = SnapshotContents(rawValue: 1)
+    public static let functions = SnapshotContents(rawValue: 2)
+    public static let everything: SnapshotContents = [.data, .functions]
+}
+
 /// What a replica told with REPLCONF before PSYNC.
 public struct ReplicaAnnouncement: Sendable, Equatable {
     public var listeningPort = 0
@@ -9,6 +19,7 @@ public struct ReplicaAnnouncement: Sendable, Equatable {
     public var capabilities: ReplicaCapabilities = []
     /// Wants the snapshot only (redis-cli --rdb).
     public var snapshotOnly = false
+    public var contents = SnapshotContents.everything
 
     public init() {}
 }

@@ -79,7 +79,8 @@ public enum PrimaryEffect: Sendable, Equatable {
     /// Take one snapshot now for all of `sessions`, then report `snapshotStarted`. From then on the
     /// stream must say SELECT before its next write: the replicas start in no particular database.
     /// `embedsStream`: the stream may come inside of it; report how far with `embedded`.
-    case startSnapshot(sessions: [UInt64], endMark: Bool, embedsStream: Bool)
+    case startSnapshot(
+        sessions: [UInt64], SnapshotContents, endMark: Bool, embedsStream: Bool)
     case close(session: UInt64)
     /// Append a PING to the stream.
     case feedPing

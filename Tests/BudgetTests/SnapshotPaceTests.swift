@@ -44,7 +44,8 @@ import Testing
             let bare = Int64([3, 40, 150, 800][prng.below(4)])
             let speed = [60, 300, 1500][prng.below(3)]
             let (slice, end) = run(&pace, from: time, bare: bare, speed: speed, seed: seed)
-            let wanted = max(SnapshotPace.shortestSlice, bare) / share
+            let shortest = Int64(SnapshotPace.budgets.lowerBound / speed)
+            let wanted = max(shortest, max(SnapshotPace.shortestSlice, bare) / share)
             #expect(slice > wanted / 2 && slice < wanted * 2, "\(slice) instead of \(wanted)")
             time = end
         }

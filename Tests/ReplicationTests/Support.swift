@@ -55,8 +55,9 @@ func describe(_ effect: PrimaryEffect) -> String {
     switch effect {
     case .send(let session, let bytes): "send \(session) \(text(bytes))"
     case .startStream(let session, let from): "stream \(session) from \(from)"
-    case .startSnapshot(let sessions, let endMark, let embedsStream):
+    case .startSnapshot(let sessions, let contents, let endMark, let embedsStream):
         "snapshot for \(sessions) mark \(endMark)\(embedsStream ? " with stream" : "")"
+            + (contents == .everything ? "" : contents == .functions ? " of functions" : " empty")
     case .close(let session): "close \(session)"
     case .feedPing: "feed PING"
     case .backlogCreated: "backlog created"

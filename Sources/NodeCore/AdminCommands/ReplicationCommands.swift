@@ -92,7 +92,12 @@ private func synchronize(_ call: Call) {
     let isPSync = call.count > 1
     var request: (id: String, offset: Int64)?
     if isPSync {
-        guard let offset = call.integerOrReply(2) else { return }
+        guard let offset = call.integerOrReply(2) else {
+            let name = node.pointee.primary.name(
+                of: session.pointee.id, peerIP: hostPart(session.pointee.peerAddress))
+            return node.log(
+                .warning, "Replica \(name) asks for synchronization but with a wrong offset")
+        }
         request = (call[1].string, offset)
     }
     node.noteStream()
@@ -110,6 +115,9 @@ private func synchronize(_ call: Call) {
         failover: node.pointee.failover.state,
         hasPendingOutput: !session.pointee.output.pointee.isEmpty)
     {
+        return call.reply.error(refusal.text)
+    }
+    if let refusal = node.pointee.primary.refusal(of: session.pointee.id) {
         return call.reply.error(refusal.text)
     }
     if node.pointee.refusesReplicas {
