@@ -15,11 +15,10 @@ extension ExecutorPointer {
         let fromPrimary = session.pointee.flags.contains(.fromPrimary)
         let (from, to) = fromPrimary ? ("replica", "master") : ("master", "replica")
         let shown = String(decoding: text.prefix(4096), as: UTF8.self)
-        let name = command.map { pointee.commands.pointee.fullName(of: $0) } ?? "<unknown>"
         pointee.stats.unexpectedErrorReplies &+= 1
         pointee.logLines.append(
             "== CRITICAL == This \(from) is sending an error to its \(to): '\(shown)' after "
-                + "processing the command '\(name)'")
+                + "processing the command '\(nameOnLink(command))'")
     }
 
     /// A replica sent something that is answered. Nothing of it may leave: the link ends.
@@ -27,10 +26,13 @@ extension ExecutorPointer {
     func refuseReplyToReplica(
         _ session: UnsafeMutablePointer<Session>, _ command: UnsafeMutablePointer<Command>?
     ) {
-        let name = command.map { pointee.commands.pointee.fullName(of: $0) } ?? "<unknown>"
         pointee.logLines.append(
-            "Replica generated a reply to command '\(name)', disconnecting it: "
+            "Replica generated a reply to command '\(nameOnLink(command))', disconnecting it: "
                 + clientLine(session, running: command?.pointee.id))
         close(session)
+    }
+
+    private func nameOnLink(_ command: UnsafeMutablePointer<Command>?) -> String {
+        command.map { pointee.commands.pointee.fullName(of: $0) } ?? "<unknown>"
     }
 }

@@ -300,7 +300,9 @@ extension NodePointer {
         }
         let done: Bool
         let delay = executor.pointee.settings.rdbKeySaveDelay
-        if _slowPath(delay > 0) {
+        if _slowPath(!pointee.snapshot.contents.contains(.data)) {
+            done = true
+        } else if _slowPath(delay > 0) {
             // The cron comes back to it.
             done = walkSlowly(delay)
             guard done else {
@@ -323,7 +325,6 @@ extension NodePointer {
 
     /// Walks until about `budget` bytes are visited; true at the end of the key space.
     private func walkSlice(_ budget: Int) -> Bool {
-        guard pointee.snapshot.contents.contains(.data) else { return true }
         let keyspace = executor.pointee.keyspace
         pointee.snapshot.visited = 0
         repeat {
@@ -339,7 +340,6 @@ extension NodePointer {
 
     /// As many keys as `rdb-key-save-delay` allows for the time since the beginning.
     private func walkSlowly(_ delay: Int) -> Bool {
-        guard pointee.snapshot.contents.contains(.data) else { return true }
         let keyspace = executor.pointee.keyspace
         let spent = instant.microseconds - pointee.snapshot.began.microseconds
         let isEmpty = (0..<keyspace.databaseCount).allSatisfy { keyspace.count(database: $0) == 0 }

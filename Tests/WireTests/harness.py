@@ -35,6 +35,16 @@ def needs_cli(test):
     return unittest.skipUnless(REDIS_CLI, "redis-cli is not installed")(test)
 
 
+def in_step(primary, replica):
+    """The replica's link is up and it has everything that the primary has."""
+    info = replica.info("replication")
+    if info["master_link_status"] != "up":
+        return False
+    other = primary.info("replication")
+    online = any("state=online" in value for key, value in other.items() if key[:5] == "slave")
+    return online and info["slave_repl_offset"] == other["master_repl_offset"]
+
+
 class WireTest(unittest.TestCase):
     """A test with servers that end when it does. `maxDiff` shows whole replies."""
 

@@ -1,7 +1,7 @@
 """Full copies between our nodes: what is written meanwhile comes along with the copy."""
 
 # cost: 25
-from harness import WireTest, only_for_martlet, wait_until
+from harness import WireTest, in_step, only_for_martlet, wait_until
 
 VALUE = "v" * 1000
 
@@ -48,16 +48,9 @@ class EmbeddedStreamTests(WireTest):
         self.assertGreater(written, 12 << 20)
         # The configured backlog, and what is on its way.
         self.assertLess(kept, 10 << 20)
-        wait_until(lambda: self.in_step(primary, replica), "in step", 30)
+        wait_until(lambda: in_step(primary, replica), "in step", 30)
         self.assertIn("bytes of changes came with the copy", replica.output())
         self.assertEqual(self.digest(primary), self.digest(replica))
-
-    def in_step(self, primary, replica):
-        mine, other = replica.info("replication"), primary.info("replication")
-        return (
-            mine["master_link_status"] == "up"
-            and mine["slave_repl_offset"] == other["master_repl_offset"]
-        )
 
     def up_with_all(self, primary):
         """A replica that has just loaded its copy, and that need not hear anything else."""
@@ -96,7 +89,7 @@ class EmbeddedStreamTests(WireTest):
         with primary.connect(timeout=30) as connection:
             self.write(connection, 20)
         for replica in ours, redis:
-            wait_until(lambda: self.in_step(primary, replica), "in step", 30)
+            wait_until(lambda: in_step(primary, replica), "in step", 30)
             self.assertEqual(primary.call("DBSIZE"), replica.call("DBSIZE"))
             self.assertEqual(
                 primary.call("LRANGE", "list", "0", "-1"), replica.call("LRANGE", "list", "0", "-1")

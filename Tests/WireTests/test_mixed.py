@@ -14,6 +14,7 @@ from harness import (
     REDIS_CLI,
     ReplyError,
     WireTest,
+    in_step,
     key_slot,
     needs_cli,
     needs_redis,
@@ -24,16 +25,6 @@ from harness import (
 from martlet.writers import Writers
 
 DIRECTIONS = [("ours to the reference", OURS, REDIS), ("the reference to ours", REDIS, OURS)]
-
-
-def in_step(primary, replica):
-    """The replica's link is up and it has everything that the primary has."""
-    info = replica.info("replication")
-    if info["master_link_status"] != "up":
-        return False
-    other = primary.info("replication")
-    online = any("state=online" in value for key, value in other.items() if key[:5] == "slave")
-    return online and info["slave_repl_offset"] == other["master_repl_offset"]
 
 
 def sample(connection, count=2000):

@@ -4,7 +4,7 @@
 import os
 import subprocess
 
-from harness import WireTest, needs_cli, wait_until
+from harness import WireTest, in_step, needs_cli, wait_until
 
 
 class ReplicaLinkTests(WireTest):
@@ -15,14 +15,7 @@ class ReplicaLinkTests(WireTest):
         return primary, replica
 
     def wait_synced(self, primary, replica):
-        def synced():
-            mine, other = replica.info("replication"), primary.info("replication")
-            return (
-                mine["master_link_status"] == "up"
-                and mine["slave_repl_offset"] == other["master_repl_offset"]
-            )
-
-        wait_until(synced, "the replica is in step", 20)
+        wait_until(lambda: in_step(primary, replica), "the replica is in step", 20)
 
     def ended(self, connection):
         """Reads what still comes of the snapshot, until the link ends."""
@@ -105,7 +98,7 @@ class ReplicaLinkTests(WireTest):
         )
         server.call("FUNCTION", "LOAD", library)
         for delay in ("0", "50"):
-            # Slow or not, and beside a replica that wants everything.
+            # What the walk would take does not matter: there is none.
             server.call("CONFIG", "SET", "rdb-key-save-delay", delay)
             path = os.path.join(server.folder, "functions.rdb")
             found = subprocess.run(
