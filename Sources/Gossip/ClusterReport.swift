@@ -147,23 +147,12 @@ extension ClusterState {
 
     /// CLUSTER SLOTS.
     public func slotsReport(otherPort: Bool = false) -> [SlotsRange] {
-        var out: [SlotsRange] = []
-        var start = 0
-        var owner: NodeHandle?
-        for index in 0...Slot.count {
-            let next = Slot(index).flatMap { ownership.owner(of: $0) }
-            if index > 0, next == owner, index < Slot.count { continue }
-            if let owner, index > 0 {
-                let replicas = nodes[owner].replicas.filter { isAvailable($0) }
-                out.append(
-                    SlotsRange(
-                        start: start, end: index - 1,
-                        nodes: ([owner] + replicas).map { slotsNode($0, otherPort) }))
-            }
-            owner = next
-            start = index
+        ownership.runs.map { owner, slots in
+            let replicas = nodes[owner].replicas.filter { isAvailable($0) }
+            return SlotsRange(
+                start: slots.lowerBound, end: slots.upperBound,
+                nodes: ([owner] + replicas).map { slotsNode($0, otherPort) })
         }
-        return out
     }
 
     /// Listed replicas have data: not failed, and past their first synchronisation.
@@ -234,8 +223,8 @@ extension ClusterState {
     /// The slots that this node owns.
     public var mySlots: SlotSet { me.slots }
     public var knownNodes: Int { nodes.count }
-    /// Who owns `slot`.
-    public func owner(of slot: Slot) -> NodeID? { ownership.owner(of: slot).map { nodes[$0].id } }
+    /// The slots of a node, as this one knows it.
+    public func slots(of id: NodeID) -> SlotSet? { nodes.find(id).map { nodes[$0].slots } }
     public func configEpoch(of id: NodeID) -> UInt64? {
         nodes.find(id).map { nodes[$0].configEpoch }
     }

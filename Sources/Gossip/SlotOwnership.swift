@@ -22,6 +22,19 @@ struct SlotOwnership: Sendable {
         return stored == 0 ? nil : NodeHandle(index: Int(stored) - 1)
     }
 
+    /// The maximal runs of slots with one owner, ascending.
+    var runs: [(owner: NodeHandle, slots: ClosedRange<Int>)] {
+        var out: [(owner: NodeHandle, slots: ClosedRange<Int>)] = []
+        var start = 0
+        while start < Slot.count {
+            let stored = owners[start]
+            let end = owners[start...].firstIndex { $0 != stored } ?? Slot.count
+            if stored != 0 { out.append((NodeHandle(index: Int(stored) - 1), start...(end - 1))) }
+            start = end
+        }
+        return out
+    }
+
     mutating func setOwner(of slots: SlotSet, to node: NodeHandle?) {
         let stored = node.map { UInt16($0.index + 1) } ?? 0
         for slot in slots.slots { owners[Int(slot.index)] = stored }

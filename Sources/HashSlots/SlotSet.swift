@@ -112,15 +112,23 @@ public struct SlotSet: Equatable, Sendable {
     /// The maximal runs of consecutive slots, ascending.
     public var ranges: [ClosedRange<Int>] {
         var out: [ClosedRange<Int>] = []
-        for slot in slots {
-            let index = Int(slot.index)
-            if let last = out.last, last.upperBound + 1 == index {
-                out[out.count - 1] = last.lowerBound...index
-            } else {
-                out.append(index...index)
-            }
+        var start = 0
+        while let first = next(where: true, from: start) {
+            start = next(where: false, from: first) ?? Slot.count
+            out.append(first...(start - 1))
         }
         return out
+    }
+
+    /// The first slot at or after `start` that is in the set, or that is not.
+    private func next(where isMember: Bool, from start: Int) -> Int? {
+        var above = ~0 &<< UInt64(start & 63)
+        for index in (start >> 6)..<256 {
+            let word = (isMember ? words[index] : ~words[index]) & above
+            if word != 0 { return index * 64 + word.trailingZeroBitCount }
+            above = ~0
+        }
+        return nil
     }
 
     public static func == (a: SlotSet, b: SlotSet) -> Bool {

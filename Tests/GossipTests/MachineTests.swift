@@ -376,7 +376,8 @@ private func request(
         header.port = 7002
         header.busPort = 17002
         bench.receive(BusMessage(header: header, body: .ping([], [])))
-        #expect(bench.state.owner(of: slot(10001))?.description == two)
+        let theirs = NodeID(two).flatMap { bench.state.slots(of: $0) }
+        #expect(theirs?.contains(slot(10001)) == true)
         #expect(bench.sent(.update) == 1)
     }
 

@@ -63,11 +63,10 @@ extension MiniCluster {
     /// All live hosts agree on every owner, and are up.
     var isHealthy: Bool {
         let live = hosts.compactMap { $0.state }
-        guard let first = live.first, live.allSatisfy({ $0.isUp }) else { return false }
-        for slot in stride(from: 0, to: Slot.count, by: 61) {
-            let slot = Slot(hash: UInt16(slot))
-            let owner = first.owner(of: slot)
-            if owner == nil || !live.allSatisfy({ $0.owner(of: slot) == owner }) { return false }
+        guard live.allSatisfy({ $0.isUp }) else { return false }
+        for owner in live {
+            let slots = owner.mySlots
+            guard live.allSatisfy({ $0.slots(of: owner.myID) == slots }) else { return false }
         }
         return live.reduce(0) { $0 + $1.mySlots.count } == Slot.count
     }

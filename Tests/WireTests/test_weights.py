@@ -112,12 +112,16 @@ class WeightTests(SharedServer):
         self.assertIn(b"12345", list(names) + list(getattr(names, "values", list)()))
 
     def test_hot_keys(self):
-        for _ in range(50):
-            self.connection.pipeline([("GET", "hot"), ("GET", "cold:%d" % _)] * 40)
-        found = self.connection.call("HOTKEYS", "BY", "CPU", "COUNT", 1)[0]
-        pairs = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2]))
-        self.assertEqual(pairs[b"key"], b"hot")
-        self.assertGreater(float(pairs[b"share-percent"]), 20)
+        def hottest():
+            # One interruption while a cold key is read makes that key look expensive: ask again
+            # until there is more to weigh it against.
+            for _ in range(50):
+                self.connection.pipeline([("GET", "hot"), ("GET", "cold:%d" % _)] * 40)
+            found = self.connection.call("HOTKEYS", "BY", "CPU", "COUNT", 1)[0]
+            pairs = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2]))
+            return pairs[b"key"] == b"hot" and float(pairs[b"share-percent"]) > 20
+
+        wait_until(hottest, "the hot key leads with a share above 20 %")
 
     def test_percentiles_have_two_digits(self):
         self.connection.pipeline([("PING",)] * 200)

@@ -78,9 +78,7 @@ private func slotStats(_ call: Call) {
 
 /// The slots of this node, or of its primary, in order.
 private func shardSlots(_ cluster: ClusterState) -> [Slot] {
-    guard let primary = cluster.myPrimaryID else { return Array(cluster.mySlots.slots) }
-    return (0..<Slot.count).map { Slot(hash: UInt16($0)) }
-        .filter { cluster.owner(of: $0) == primary }
+    (cluster.myPrimaryID.flatMap { cluster.slots(of: $0) } ?? cluster.mySlots).slots
 }
 
 private func orderBy(_ call: Call, _ cluster: ClusterState) {

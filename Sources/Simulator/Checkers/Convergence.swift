@@ -85,11 +85,11 @@ enum Convergence {
             let id = cluster.myID
             for other in world.nodes where other !== owner {
                 guard let view = other.node?.pointee.cluster else { continue }
-                for range in slots.ranges {
-                    for index in range where view.owner(of: Slot(hash: UInt16(index))) != id {
-                        return "node \(other.index) says that slot \(index) is not node "
-                            + "\(owner.index)'s"
-                    }
+                var missing = slots
+                if let known = view.slots(of: id) { missing.subtract(known) }
+                if let first = missing.ranges.first?.lowerBound {
+                    return "node \(other.index) says that slot \(first) is not node "
+                        + "\(owner.index)'s"
                 }
             }
         }

@@ -18,7 +18,10 @@ def start_ticks(pid):
             rest = stat.read().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return None
-    return None if rest[0] in "ZX" else int(rest[19])
+    # A killed process is a zombie from the end of its first thread on; the others may hold its
+    # ports and files for a moment longer.
+    is_gone = rest[0] in "ZX" and int(rest[17]) <= 1
+    return None if is_gone else int(rest[19])
 
 
 def state(pid):
