@@ -14,11 +14,9 @@ extension ClusterState {
             endpoints.append(routingEndpoint(of: handle))
         }
         table.begin(nodes: endpoints, myself: index[NodeTable.myself.index])
-        for number in 0..<Slot.count {
-            let slot = Slot(hash: UInt16(number))
-            if let owner = ownership.owner(of: slot) {
-                table.setOwner(of: slot, to: index[owner.index])
-            }
+        for run in ownership.runs {
+            let owner = index[run.owner.index]
+            for slot in run.slots { table.setOwner(of: Slot(hash: UInt16(slot)), to: owner) }
         }
         for (slot, target) in ownership.migrating {
             table.setMigrating(slot, to: index[target.index])
