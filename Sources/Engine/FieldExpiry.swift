@@ -19,7 +19,7 @@ extension ExecutorPointer {
         let keyspace = pointee.keyspace
         var hash = HashObject(entry)
         let now = pointee.now.wall.milliseconds
-        guard !hash.isListpack, hash.fields.nextExpired(now: now) != nil else {
+        guard hash.isTable, hash.fields.nextExpired(now: now) != nil else {
             keyspace.noteFields(entry, key)
             return 0
         }

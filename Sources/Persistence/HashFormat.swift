@@ -19,15 +19,16 @@ extension ObjectFormat {
                     code: RDBType.hashListpackExpiring, layout: .parts([.bytes(8), .string])),
             ],
             code: { payload, encoding in
-                if encoding == .listpack { return RDBType.hashListpack }
+                if encoding != .hashTable { return RDBType.hashListpack }
                 return FieldTable(payload).hasExpiringFields
                     ? RDBType.hashExpiring : RDBType.hash
             },
             save: { payload, encoding, writer in
-                if encoding == .listpack {
-                    writer.string(Listpack(payload).bytes)
+                let hash = HashObject(encoding, payload)
+                if hash.isTable {
+                    saveTable(hash.fields, writer)
                 } else {
-                    saveTable(FieldTable(payload), writer)
+                    hash.withListpack { writer.string($0) }
                 }
             },
             load: { code, reader in
@@ -96,15 +97,16 @@ private struct HashBuilder {
     }
 
     func damaged() -> LoadOutcome {
-        hash.free(heap.memory)
+        hash.free(heap)
         return .damaged
     }
 
-    func finish() -> LoadOutcome {
+    mutating func finish() -> LoadOutcome {
         guard hash.count > 0 else {
-            hash.free(heap.memory)
+            hash.free(heap)
             return .empty
         }
+        hash.shareNames(heap)
         return .loaded(LoadedObject(hash.encoding, hash.payload))
     }
 }
@@ -135,6 +137,7 @@ private func loadListpack(_ reader: inout ObjectReader) -> LoadOutcome {
     }
     var hash = HashObject(.listpack, pack.base)
     if count / 2 > reader.limits.hashEntries { hash.convert(heap) }
+    hash.shareNames(heap)
     return .loaded(LoadedObject(hash.encoding, hash.payload))
 }
 

@@ -304,7 +304,7 @@ private final class SnapshotLines {
 
     private static func describe(_ entry: Entry, into out: inout [String]) {
         let hash = HashObject(entry)
-        guard !hash.isListpack else {
+        guard hash.isTable else {
             hash.forEach(now: .min) { field, value in
                 let texts = [field, value].map { withText(of: $0) { $0.string } }
                 out.append("\(entry.key.string) \(texts[0]) \(texts[1]) -1")

@@ -132,7 +132,7 @@ extension Keyspace {
     public func encodingName(_ entry: Entry) -> StaticString {
         if entry.isString { return stringEncodingName(entry) }
         switch entry.encoding {
-        case .listpack: return "listpack"
+        case .listpack, .shaped: return "listpack"
         case .intset: return "intset"
         case .hashTable:
             let isSmallHash = entry.type == .hash && FieldTable(entry.payload).isSmall

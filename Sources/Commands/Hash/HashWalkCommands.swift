@@ -139,16 +139,13 @@ private func randomField(_ call: Call) {
         guard !live.isEmpty else { return call.reply.null() }
         return call.reply.bulk(live[call.executor.pointee.prng.below(live.count)].key)
     }
-    guard hash.isListpack else {
+    guard !hash.isTable else {
         guard let field = hash.fields.random(&call.executor.pointee.prng) else {
             return call.reply.null()
         }
         return call.reply.bulk(field.key)
     }
-    let pack = Listpack(hash.payload)
-    let index = call.executor.pointee.prng.below(hash.count)
-    guard let position = pack.seek(index * 2) else { unreachable("a field that is not there") }
-    call.reply.bulk(pack[position])
+    call.reply.bulk(hash.name(at: call.executor.pointee.prng.below(hash.count)))
 }
 
 /// The fields of a large hash that are not over, where some that are cannot be deleted now.
@@ -183,7 +180,7 @@ private struct RandomFieldsReply {
     func distinct(_ hash: HashObject, _ wanted: Int) {
         let total = hash.count
         // Few of many are drawn one by one; else one walk decides on each.
-        if !hash.isListpack, wanted < total / 4 { return drawn(hash.fields, wanted) }
+        if hash.isTable, wanted < total / 4 { return drawn(hash.fields, wanted) }
         var sampler = SelectionSampler(wanted, of: total)
         var found = GatheredReply(call)
         hash.forEach(now: .min) { field, value in
@@ -225,7 +222,7 @@ private struct RandomFieldsReply {
     /// As many as asked for, the same one perhaps more than once.
     func repeating(_ hash: HashObject, _ wanted: Int) {
         heading(wanted)
-        guard hash.isListpack else {
+        guard !hash.isTable else {
             for _ in 0..<wanted {
                 guard let entry = hash.fields.random(&call.executor.pointee.prng) else { return }
                 append(call.reply, .bytes(entry.key), HashObject.value(of: entry))
@@ -233,16 +230,11 @@ private struct RandomFieldsReply {
             }
             return
         }
-        let pack = Listpack(hash.payload)
-        var positions: [(field: Int, value: Int)] = []
-        var position = pack.first
-        while let field = position, let value = pack.next(field) {
-            positions.append((field, value))
-            position = pack.next(value)
-        }
+        var pairs: [(field: PackedValue, value: PackedValue)] = []
+        hash.forEach(now: .min) { pairs.append(($0, $1)) }
         for _ in 0..<wanted {
-            let chosen = positions[call.executor.pointee.prng.below(positions.count)]
-            append(call.reply, pack[chosen.field], pack[chosen.value])
+            let chosen = pairs[call.executor.pointee.prng.below(pairs.count)]
+            append(call.reply, chosen.field, chosen.value)
             if call.isTooLong { return }
         }
     }
@@ -257,7 +249,7 @@ private func hscan(_ call: Call) {
     guard let scan = CollectionScan.orReply(call, cursor: cursor, allowsNoValues: true) else {
         return
     }
-    guard hash.isListpack else {
+    guard !hash.isTable else {
         return scan.reply(call, hash.fields, now: call.fieldTime) { found, field in
             found.bulk(field.key)
             if !scan.omitsValues { found.bulk(HashObject.value(of: field)) }

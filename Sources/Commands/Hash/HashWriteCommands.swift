@@ -86,6 +86,7 @@ extension Call {
         var hash = HashObject.make(heap)
         body(&hash)
         invariant(hash.count > 0, "a hash without fields is stored")
+        hash.shareNames(heap)
         keyspace.insertObject(key, .hash, hash.encoding, hash.payload)
         return true
     }
@@ -116,7 +117,7 @@ private func setPairs(_ call: Call) -> Int? {
     let limits = call.limits
     let heap = call.heap
     let isDone = call.withHash(key) { hash in
-        if hash.isListpack, count > 4 {
+        if !hash.isTable, count > 4 {
             hash.prepare(heap, limits, adding: (count - 2) / 2, longest: longest(call, from: 2))
         }
         var index = 2

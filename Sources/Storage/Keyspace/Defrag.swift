@@ -99,6 +99,8 @@ extension Keyspace {
             movePayload(entry, Listpack(entry.payload).totalBytes)
         case .intset where !entry.isString:
             movePayload(entry, Intset(entry.payload).totalBytes)
+        case .shaped:
+            movePayload(entry, ShapedHash(entry.payload).totalBytes)
         default: break
         }
         if let defragment = state.pointee.types[Int(entry.type.rawValue)].defragment,

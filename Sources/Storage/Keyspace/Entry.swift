@@ -45,8 +45,10 @@ public struct Encoding: RawRepresentable, Equatable, Sendable {
     public static let quickList = Encoding(rawValue: 6)
     public static let skipList = Encoding(rawValue: 7)
     public static let stream = Encoding(rawValue: 8)
+    /// A small hash that shares its field names with others (`ShapedHash`).
+    public static let shaped = Encoding(rawValue: 9)
     /// The first of those that modules may use as they like.
-    public static let firstFree = Encoding(rawValue: 9)
+    public static let firstFree = Encoding(rawValue: 10)
 }
 
 /// The fields of the header word.

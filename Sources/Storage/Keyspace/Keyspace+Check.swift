@@ -58,6 +58,7 @@ extension Keyspace {
 
     /// Whether an entry is a hash with fields that expire; it has a ticket then, not too late.
     private func checkFields(_ entry: Entry) -> Bool {
+        if entry.encoding == .shaped { ShapedHash(entry.payload).checkInvariants() }
         guard let fields = entry.hashFields else { return false }
         fields.checkInvariants(heap)
         guard let earliest = fields.earliestExpiry else {

@@ -21,6 +21,7 @@ struct KeyspaceState {
     var snapshot = SnapshotState()
     var lazyFree = LazyFreeQueue()
     var defrag = DefragState()
+    let shapes = ShapeTable()
     var evictionPool: UnsafeMutablePointer<EvictionCandidate>
     var evictionPoolCount = 0
     var evictionDatabase = 0
@@ -88,6 +89,7 @@ public struct Keyspace {
         state.pointee.evictionPool.deallocate()
         memory.destroy()
         state.pointee.slotHash.destroy()
+        state.pointee.shapes.destroy()
         state.deinitialize(count: 1)
         state.deallocate()
     }

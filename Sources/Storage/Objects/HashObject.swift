@@ -1,6 +1,7 @@
-// A hash: a listpack of fields and values in turn while it is small, a `FieldTable` beyond that or
-// when a field of it expires. The handle is made of an entry, used within one command, and written
-// back to the entry (`store`) when the value moved or changed its form.
+// A hash: a listpack of fields and values in turn while it is small, or a `ShapedHash` when others
+// have the same fields; a `FieldTable` beyond that or when a field of it expires. The handle is
+// made of an entry, used within one command, and written back to the entry (`store`) when the value
+// moved or changed its form.
 import Base
 
 public struct HashObject {
@@ -9,7 +10,9 @@ public struct HashObject {
 
     @inline(__always)
     public init(_ encoding: Encoding, _ payload: UnsafeMutableRawPointer) {
-        invariant(encoding == .listpack || encoding == .hashTable, "no form of a hash")
+        invariant(
+            encoding == .listpack || encoding == .hashTable || encoding == .shaped,
+            "no form of a hash")
         self.encoding = encoding
         self.payload = payload
     }
@@ -30,9 +33,15 @@ public struct HashObject {
     public func store(in entry: Entry) { entry.setPayload(payload, encoding: encoding) }
 
     @inline(__always)
-    public var isListpack: Bool { encoding == .listpack }
+    public var isTable: Bool { encoding == .hashTable }
     @inline(__always)
-    var pack: Listpack { Listpack(payload) }
+    private var isListpack: Bool { encoding == .listpack }
+    @inline(__always)
+    private var isShaped: Bool { encoding == .shaped }
+    @inline(__always)
+    private var pack: Listpack { Listpack(payload) }
+    @inline(__always)
+    private var shaped: ShapedHash { ShapedHash(payload) }
     /// The table of a large hash.
     @inline(__always)
     public var fields: FieldTable { FieldTable(payload) }
@@ -40,7 +49,10 @@ public struct HashObject {
     // MARK: Reading
 
     /// Fields, those whose time is over but that are not gone yet included.
-    public var count: Int { isListpack ? pack.count / 2 : fields.count }
+    public var count: Int {
+        if isListpack { return pack.count / 2 }
+        return isTable ? fields.count : shaped.count
+    }
 
     /// The value of a field; one whose time is over at `now` counts as missing.
     @inline(__always)
@@ -50,6 +62,7 @@ public struct HashObject {
             guard let value = pack.next(position) else { unreachable("a field without a value") }
             return pack[value]
         }
+        if isShaped { return shaped.find(field) }
         guard let entry = fields.find(field, heap), !entry.isExpired(now: now) else { return nil }
         return HashObject.value(of: entry)
     }
@@ -63,6 +76,7 @@ public struct HashObject {
     /// Visits all fields whose time is not over at `now`. `visit` must not change the hash.
     @inline(__always)
     public func forEach(now: Int64, _ visit: (PackedValue, PackedValue) -> Void) {
+        if isShaped { return shaped.forEach(visit) }
         guard isListpack else {
             fields.forEach { entry in
                 guard !entry.isExpired(now: now) else { return }
@@ -81,8 +95,41 @@ public struct HashObject {
 
     /// Visits all fields, and says of each whether it expires.
     func forEachWithExpiry(_ visit: (PackedValue, PackedValue, Bool) -> Void) {
-        guard !isListpack else { return forEach(now: .min) { visit($0, $1, false) } }
+        guard isTable else { return forEach(now: .min) { visit($0, $1, false) } }
         fields.forEach { visit(.bytes($0.key), HashObject.value(of: $0), $0.hasExpiry) }
+    }
+
+    /// The name of field number `index` of a small hash.
+    public func name(at index: Int) -> PackedValue {
+        let names = isShaped ? shaped.shape.names : pack
+        guard let position = names.seek(isShaped ? index : index * 2) else {
+            unreachable("a field that is not there")
+        }
+        return names[position]
+    }
+
+    /// Calls `body` with a small hash as a listpack of fields and values, valid inside only.
+    public func withListpack(_ body: (Bytes) -> Void) {
+        isShaped ? shaped.withListpack(body) : body(pack.bytes)
+    }
+
+    // MARK: Shared names
+
+    /// Keeps the names of the fields where others with the same ones do. For a hash at rest: the
+    /// next new field undoes it.
+    public mutating func shareNames(_ heap: ObjectHeap) {
+        guard isListpack, let shaped = ShapedHash.make(from: pack, heap) else { return }
+        pack.free(heap.memory)
+        encoding = .shaped
+        payload = shaped.base
+    }
+
+    /// Takes the names back.
+    private mutating func unshare(_ heap: ObjectHeap) {
+        let shaped = self.shaped
+        payload = shaped.withListpack { Listpack.copy($0, heap.memory).base }
+        encoding = .listpack
+        shaped.free(heap)
     }
 
     // MARK: Change
@@ -94,6 +141,10 @@ public struct HashObject {
     public mutating func set(
         _ field: Bytes, _ value: Bytes, _ heap: ObjectHeap, _ limits: EncodingLimits
     ) -> Bool {
+        if isShaped {
+            if value.count <= limits.hashValue, replaceShaped(field, value, heap) { return false }
+            unshare(heap)
+        }
         if isListpack {
             let longest = max(field.count, value.count)
             if longest <= limits.hashValue, pack.allows(adding: field.count + value.count + 20) {
@@ -109,6 +160,16 @@ public struct HashObject {
     /// A hash that is a table only because its fields expire may outgrow the other reasons too.
     private func noteSize(_ longest: Int, _ limits: EncodingLimits) {
         if longest > limits.hashValue || count > limits.hashEntries { fields.isSmall = false }
+    }
+
+    @inline(__always)
+    private mutating func replaceShaped(
+        _ field: Bytes, _ value: Bytes, _ heap: ObjectHeap
+    ) -> Bool {
+        var shaped = self.shaped
+        guard shaped.replace(field, with: value, heap.memory) else { return false }
+        payload = shaped.base
+        return true
     }
 
     private mutating func setPacked(
@@ -131,7 +192,11 @@ public struct HashObject {
     /// Removes a field; false when there is none.
     @discardableResult
     public mutating func remove(_ field: Bytes, _ heap: ObjectHeap) -> Bool {
-        guard isListpack else { return fields.remove(field, heap) }
+        if isTable { return fields.remove(field, heap) }
+        if isShaped {
+            guard shaped.find(field) != nil else { return false }
+            unshare(heap)
+        }
         var pack = self.pack
         guard let position = pack.find(field, from: pack.first, skip: 1) else { return false }
         pack.delete(at: position, count: 2, heap.memory)
@@ -143,8 +208,8 @@ public struct HashObject {
     /// there is no such field.
     @discardableResult
     public mutating func setExpiry(_ field: Bytes, at time: Int64?, _ heap: ObjectHeap) -> Bool {
-        if isListpack {
-            guard time != nil else { return pack.find(field, from: pack.first, skip: 1) != nil }
+        if !isTable {
+            guard time != nil else { return find(field, heap, now: .min) != nil }
             convert(heap)
             fields.isSmall = true
         }
@@ -153,34 +218,34 @@ public struct HashObject {
 
     /// When a field expires, nil for one that stays or is missing.
     public func expiry(of field: Bytes, _ heap: ObjectHeap) -> Int64? {
-        guard !isListpack, fields.hasExpiringFields else { return nil }
+        guard isTable, fields.hasExpiringFields else { return nil }
         return fields.find(field, heap)?.expiry
     }
 
     /// False when surely no field's time is over at `now`.
     @inline(__always)
     public func mayHoldExpired(now: Int64) -> Bool {
-        !isListpack && fields.mayHoldExpired(now: now)
+        isTable && fields.mayHoldExpired(now: now)
     }
 
     /// True when a field expires.
     @inline(__always)
-    public var hasExpiringFields: Bool { !isListpack && fields.hasExpiringFields }
+    public var hasExpiringFields: Bool { isTable && fields.hasExpiringFields }
 
     /// True when the database may have to be told of changed times: some field expires, or did.
     @inline(__always)
-    public var concernsExpiry: Bool { !isListpack && fields.state.pointee.expiry != nil }
+    public var concernsExpiry: Bool { isTable && fields.state.pointee.expiry != nil }
 
-    /// Goes from the listpack to the table, which gets room for `reserving` fields.
+    /// Goes from a small form to the table, which gets room for `reserving` fields.
     public mutating func convert(_ heap: ObjectHeap, reserving: Int = 0) {
-        invariant(isListpack, "a hash is converted once")
+        invariant(!isTable, "a hash is converted once")
         let table = FieldTable.make(heap, reserving: max(count, reserving))
         forEach(now: .min) { field, value in
             withText(of: field) { name in
                 withText(of: value) { _ = table.insert(name, value: $0, heap) }
             }
         }
-        pack.free(heap.memory)
+        free(heap)
         encoding = .hashTable
         payload = table.base
     }
@@ -189,17 +254,31 @@ public struct HashObject {
     public mutating func prepare(
         _ heap: ObjectHeap, _ limits: EncodingLimits, adding fields: Int, longest: Int
     ) {
-        guard isListpack, fields > limits.hashEntries || longest > limits.hashValue else { return }
+        guard !isTable, fields > limits.hashEntries || longest > limits.hashValue else { return }
         convert(heap, reserving: min(fields, 1 << 20))
     }
 
     /// Frees a value that belongs to no key.
-    public func free(_ memory: Memory) {
-        if isListpack {
-            pack.free(memory)
-        } else {
-            while !fields.release(memory, effort: .max) {}
-        }
+    public func free(_ heap: ObjectHeap) {
+        while !release(heap, effort: .max) {}
+    }
+
+    /// Frees about `effort` fields; true when all is gone.
+    private func release(_ heap: ObjectHeap, effort: Int) -> Bool {
+        if isTable { return fields.release(heap.memory, effort: effort) }
+        if isShaped { shaped.free(heap) } else { pack.free(heap.memory) }
+        return true
+    }
+
+    private var memoryOfSmallForm: Int {
+        guard isShaped else { return Memory.roundedSize(pack.totalBytes) }
+        let names = Memory.roundedSize(shaped.shape.totalBytes)
+        return Memory.roundedSize(shaped.totalBytes) + names / shaped.shape.users
+    }
+
+    private func copy(_ heap: ObjectHeap) -> UnsafeMutableRawPointer {
+        if isTable { return fields.copy(heap).base }
+        return isShaped ? shaped.copy(heap).base : Listpack.copy(pack.bytes, heap.memory).base
     }
 }
 
@@ -208,29 +287,20 @@ extension HashObject {
     public static var operations: ObjectType {
         ObjectType(
             free: { payload, encoding, heap, effort in
-                let memory = ObjectHeap(raw: heap).memory
-                guard Encoding(rawValue: encoding) == .hashTable else {
-                    Listpack(payload).free(memory)
-                    return true
-                }
-                return FieldTable(payload).release(memory, effort: effort)
+                HashObject(Encoding(rawValue: encoding), payload)
+                    .release(ObjectHeap(raw: heap), effort: effort)
             },
             freeEffort: { payload, encoding in
                 let isTable = Encoding(rawValue: encoding) == .hashTable
                 return isTable ? FieldTable(payload).count : 1
             },
             memoryUsage: { payload, encoding, samples in
-                let isTable = Encoding(rawValue: encoding) == .hashTable
-                return isTable
-                    ? FieldTable(payload).memoryUsage(samples: samples)
-                    : Memory.roundedSize(Listpack(payload).totalBytes)
+                let hash = HashObject(Encoding(rawValue: encoding), payload)
+                return hash.isTable
+                    ? hash.fields.memoryUsage(samples: samples) : hash.memoryOfSmallForm
             },
             copy: { payload, encoding, heap in
-                let heap = ObjectHeap(raw: heap)
-                let isTable = Encoding(rawValue: encoding) == .hashTable
-                return isTable
-                    ? FieldTable(payload).copy(heap).base
-                    : Listpack.copy(Listpack(payload).bytes, heap.memory).base
+                HashObject(Encoding(rawValue: encoding), payload).copy(ObjectHeap(raw: heap))
             },
             digest: { payload, encoding, digest in
                 let hash = HashObject(Encoding(rawValue: encoding), payload)

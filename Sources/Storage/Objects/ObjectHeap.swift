@@ -5,11 +5,14 @@ import Base
 public struct ObjectHeap {
     public let memory: Memory
     public let sipKey: SipKey
+    /// The names that hashes share; nil where none do.
+    let shapes: ShapeTable?
 
     @inline(__always)
-    public init(memory: Memory, sipKey: SipKey) {
+    public init(memory: Memory, sipKey: SipKey, shapes: ShapeTable? = nil) {
         self.memory = memory
         self.sipKey = sipKey
+        self.shapes = shapes
     }
 
     /// The heap of the keyspace that the C functions of an `ObjectType` are given.
@@ -22,6 +25,8 @@ public struct ObjectHeap {
 extension Keyspace {
     @inline(__always)
     public var heap: ObjectHeap {
-        ObjectHeap(memory: state.pointee.memory, sipKey: state.pointee.sipKey)
+        ObjectHeap(
+            memory: state.pointee.memory, sipKey: state.pointee.sipKey,
+            shapes: state.pointee.shapes)
     }
 }
