@@ -15,7 +15,7 @@ private let limits = EncodingLimits()
             _ = member.withBytes { set.add(.compact($0), heap, limits) }
         }
         let model = Set(members)
-        let probe = SetProbe(set, questions: 100, heap)
+        var probe = SetProbe(set, questions: 100, heap)
         for question in asked + members {
             question.withBytes { bytes in
                 #expect(probe.contains(.compact(bytes)) == model.contains(question))

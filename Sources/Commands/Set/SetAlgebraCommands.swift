@@ -155,16 +155,17 @@ private func intersect(_ operands: Operands, _ heap: ObjectHeap, _ visit: (Packe
     sets.sort { $0.count < $1.count }
     let smallest = sets[0]
     let others = sets.dropFirst().filter { $0.payload != smallest.payload }
-    let probes = others.map { SetProbe($0, questions: smallest.count, heap) }
-    defer { for probe in probes { probe.free() } }
-    if probes.count == 1 {
-        let probe = probes[0]
+    if others.count == 1 {
+        var probe = SetProbe(others[0], questions: smallest.count, heap)
+        defer { probe.free() }
         smallest.forEachWhile { probe.contains($0) ? visit($0) : true }
         return
     }
+    var probes = others.map { SetProbe($0, questions: smallest.count, heap) }
+    defer { for probe in probes { probe.free() } }
     smallest.forEachWhile { member in
-        for probe in probes {
-            guard probe.contains(member) else { return true }
+        for index in probes.indices {
+            guard probes[index].contains(member) else { return true }
         }
         return visit(member)
     }
@@ -208,10 +209,10 @@ private func subtracted(_ call: Call, _ range: Range<Int>) -> SetObject? {
     let walking = others.reduce(first.count) { $0 + $1.count }
     if asking <= walking {
         let byCount = others.sorted { $0.count > $1.count }
-        let probes = byCount.map { SetProbe($0, questions: first.count, call.heap) }
+        var probes = byCount.map { SetProbe($0, questions: first.count, call.heap) }
         defer { for probe in probes { probe.free() } }
         first.forEach { member in
-            for probe in probes where probe.contains(member) { return }
+            for index in probes.indices where probes[index].contains(member) { return }
             result.add(member, call.heap, call.limits)
         }
         return result

@@ -35,15 +35,16 @@ struct ListpackIndex {
 
     func free() { places.deallocate() }
 
+    /// The position of a member, given in stored form.
     @inline(__always)
-    func contains(_ value: PackedValue) -> Bool {
-        let wanted = value.inStoredForm
+    func find(_ wanted: PackedValue) -> Int? {
         var place = ListpackIndex.hash(wanted) & mask
         while places[place] != 0 {
-            if wanted.isSame(as: pack[Int(places[place])]) { return true }
+            let position = Int(places[place])
+            if wanted.isSame(as: pack[position]) { return position }
             place = (place &+ 1) & mask
         }
-        return false
+        return nil
     }
 
     /// Mixes length, beginning, middle and end.
@@ -99,23 +100,50 @@ extension PackedValue {
 }
 
 /// A set that is asked for many members in a row, and meanwhile does not change.
+///
+/// Small sets of one origin often have their members in the same order: the member behind the one
+/// that was found last is looked at first, and the index is made when that was wrong for the first
+/// time.
 public struct SetProbe {
     private let set: SetObject
-    private let index: ListpackIndex?
     private let heap: ObjectHeap
+    /// The listpack of a set that is worth an index, and can have one.
+    private var pack: Listpack?
+    private var index: ListpackIndex?
+    /// The member behind the one that was found last.
+    private var next: Int?
 
     /// For about `questions` questions. To be freed with `free`.
     public init(_ set: SetObject, questions: Int, _ heap: ObjectHeap) {
         self.set = set
         self.heap = heap
         let pays = set.encoding == .listpack && min(questions, set.count) >= 8
-        index = pays ? ListpackIndex.make(Listpack(set.payload)) : nil
+        pack = pays ? Listpack(set.payload) : nil
+        next = pack?.first
     }
 
     @inline(__always)
-    public func contains(_ member: PackedValue) -> Bool {
-        guard let index else { return set.contains(member, heap) }
-        return index.contains(member)
+    public mutating func contains(_ member: PackedValue) -> Bool {
+        guard let pack else { return set.contains(member, heap) }
+        let wanted = member.inStoredForm
+        if let likely = next, wanted.isSame(as: pack[likely]) {
+            next = pack.next(likely)
+            return true
+        }
+        return search(wanted, in: pack)
+    }
+
+    @inline(__always)
+    private mutating func search(_ wanted: PackedValue, in pack: Listpack) -> Bool {
+        if index == nil { index = ListpackIndex.make(pack) }
+        guard let index else {
+            // There are numbers kept as text, which only the set compares well.
+            self.pack = nil
+            return set.contains(wanted, heap)
+        }
+        guard let found = index.find(wanted) else { return false }
+        next = pack.next(found)
+        return true
     }
 
     public func free() { index?.free() }

@@ -98,7 +98,30 @@ struct OrderNode: Equatable {
     /// How many keys come before the given one, or equal it and `orEqual`.
     @inline(__always)
     func countBelow(_ score: Double, _ member: Bytes, orEqual: Bool) -> Int {
+        let low = countBelow(score)
+        guard low < count, scores[low] == score else { return low }
+        return countBelow(score, member, orEqual: orEqual, from: low)
+    }
+
+    /// How many keys have a lower score. Halves without a branch, whose outcome nobody could guess:
+    /// the wrong guesses of a search took longer than all else that it does.
+    @inline(__always)
+    private func countBelow(_ score: Double) -> Int {
         var low = 0
+        var length = count
+        while length > 1 {
+            let half = length &>> 1
+            low &+= scores[low &+ half &- 1] < score ? half : 0
+            length &-= half
+        }
+        return length == 1 && scores[low] < score ? low &+ 1 : low
+    }
+
+    /// The same from key `low` on, which has this score: names decide.
+    private func countBelow(
+        _ score: Double, _ member: Bytes, orEqual: Bool, from low: Int
+    ) -> Int {
+        var low = low
         var high = count
         while low < high {
             let middle = (low &+ high) &>> 1
