@@ -134,6 +134,28 @@ struct OrderNode: Equatable {
         return low
     }
 
+    /// Where a leaf has an element. Its address tells it from others with its score, whose names
+    /// would have to be fetched.
+    @inline(__always)
+    func place(of member: Entry, _ score: Double) -> Int? {
+        var place = countBelow(score)
+        while place < count, scores[place] == score {
+            if members[place] == member.base { return place }
+            place &+= 1
+        }
+        return nil
+    }
+
+    /// True when an element that is neither the first nor the last of a leaf stays between its
+    /// neighbours with another score: then no inner node repeats its key.
+    @inline(__always)
+    func keepsOrder(_ place: Int, _ score: Double) -> Bool {
+        guard place > 0, place < count &- 1 else { return false }
+        let name = member(place).key
+        return isBelow(place &- 1, score, name, orEqual: false)
+            && !isBelow(place &+ 1, score, name, orEqual: true)
+    }
+
     // MARK: Change
 
     /// Puts another block in the place of a child.

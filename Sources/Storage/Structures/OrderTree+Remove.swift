@@ -7,39 +7,50 @@ extension OrderTree {
     // MARK: One
 
     /// Removes an element that is in the tree. Its entry is not freed, but never looked at again.
-    package mutating func remove(_ score: Double, _ member: Entry, _ memory: Memory) {
+    /// With a new score it stays when it keeps its place among its neighbours, and gets that score:
+    /// the result is false then.
+    @discardableResult
+    package mutating func remove(
+        _ score: Double, _ member: Entry, _ memory: Memory,
+        unlessItKeepsItsPlaceWith newScore: Double? = nil
+    ) -> Bool {
         guard let root else { unreachable("an empty tree has no elements to remove") }
-        remove(from: root, score, member.key, memory)
+        guard remove(from: root, score, member, newScore, memory) else { return false }
         setCount(count &- 1)
         settleRoot(memory)
+        return true
     }
 
     private mutating func remove(
-        from node: OrderNode, _ score: Double, _ name: Bytes, _ memory: Memory
-    ) {
+        from node: OrderNode, _ score: Double, _ member: Entry, _ newScore: Double?,
+        _ memory: Memory
+    ) -> Bool {
         if node.isLeaf {
-            let place = node.countBelow(score, name, orEqual: false)
-            invariant(
-                place < node.count && node.scores[place] == score
-                    && node.member(place).key == name,
-                "the element is not in the tree")
+            guard let place = node.place(of: member, score) else {
+                unreachable("the element is not in the tree")
+            }
+            if let newScore, node.keepsOrder(place, newScore) {
+                node.scores[place] = newScore
+                return false
+            }
             node.closeGap(place..<(place &+ 1))
-            return
+            return true
         }
-        let index = node.countBelow(score, name, orEqual: true) &- 1
+        let index = node.countBelow(score, member.key, orEqual: true) &- 1
         invariant(index >= 0, "the element comes before all others")
         let child = node.child(index)
-        remove(from: child, score, name, memory)
+        guard remove(from: child, score, member, newScore, memory) else { return false }
         node.counts[index] &-= 1
         if _slowPath(child.count == 0) {
             freeNode(child, memory)
             node.closeGap(index..<(index &+ 1))
-            return
+            return true
         }
         node.refreshKey(index)
         if _slowPath(child.count < OrderNode.sparse), node.count > 1 {
             balance(node, index == 0 ? 0 : index &- 1, memory)
         }
+        return true
     }
 
     /// Merges the children `index` and `index + 1`, or shares their keys evenly. True when merged.

@@ -147,25 +147,8 @@ package struct OrderTree {
         _ score: Double, _ member: Entry, to newScore: Double, _ memory: Memory
     ) {
         invariant(!newScore.isNaN, "scores have an order")
-        if rescoreInPlace(score, member.key, newScore) { return }
-        remove(score, member, memory)
+        guard remove(score, member, memory, unlessItKeepsItsPlaceWith: newScore) else { return }
         insert(newScore, member, memory)
-    }
-
-    /// Only inside of a leaf, where no inner node repeats the key.
-    private func rescoreInPlace(_ score: Double, _ name: Bytes, _ newScore: Double) -> Bool {
-        guard var node = root else { return false }
-        while !node.isLeaf {
-            node = node.child(max(node.countBelow(score, name, orEqual: true) &- 1, 0))
-        }
-        let place = node.countBelow(score, name, orEqual: false)
-        guard place > 0, place < node.count &- 1,
-            node.isBelow(place &- 1, newScore, name, orEqual: false),
-            !node.isBelow(place &+ 1, newScore, name, orEqual: true)
-        else { return false }
-        invariant(node.member(place).key == name, "the element is not where it should be")
-        node.scores[place] = newScore
-        return true
     }
 
     // MARK: Check
