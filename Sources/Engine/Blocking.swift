@@ -110,6 +110,12 @@ extension Call {
         executor.pointee.stats.commandsProcessed &-= 1
     }
 
+    /// Whether some session waits for the key.
+    @inline(__always)
+    public func isAwaited(_ key: KeyRef) -> Bool {
+        executor.pointee.blocking.isWaiting && executor.pointee.blocking.isAwaited(key)
+    }
+
     /// After `block`: the command will find `argument` at `index` when it is run again (the `$`
     /// of XREAD becomes the last ID of now).
     public func replaceHeldArgument(_ index: Int, with argument: Bytes) {

@@ -160,6 +160,11 @@ struct BlockingTable {
         markReady(id, index)
     }
 
+    /// Whether anybody waits for the key.
+    func isAwaited(_ key: KeyRef) -> Bool {
+        queues[BlockedKey.id(key)]?.contains { $0.key.matches(key) } ?? false
+    }
+
     /// Notes that any key of a database may have changed (of any database, if negative): the
     /// longest waiting are served first.
     mutating func changedAll(database: Int) {

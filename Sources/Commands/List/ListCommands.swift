@@ -37,9 +37,17 @@ extension Call {
             let payload = ListObject.makePayload(heap)
             return list(keyspace.insertObject(key, .list, .listpack, payload))
         }
-        guard let list = listOrReply(found) else { return nil }
-        keyspace.willChange(found, key)
-        return list
+        return listOrReply(found).map { willChange($0, key) }
+    }
+
+    /// To be called before the first change of a list: a running snapshot sees it as it was, and
+    /// what was inside the block of its key comes out. The list that was given is gone then; the
+    /// one that is returned takes its place.
+    @inline(__always)
+    func willChange(_ found: ListObject, _ key: KeyRef) -> ListObject {
+        let entry = keyspace.takeOut(found.entry, key)
+        keyspace.willChange(entry, key)
+        return list(entry)
     }
 
     /// LEFT or RIGHT at `index`: whether it is the front. Answers and returns nil otherwise.

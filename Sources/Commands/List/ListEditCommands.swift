@@ -52,10 +52,10 @@ extension Registry {
 private func lset(_ call: Call) {
     let key = call.key(1)
     guard let entry = call.lookupWrite(key) else { return call.reply.error(.noSuchKey) }
-    guard let list = call.listOrReply(entry), let index = call.integerOrReply(2),
+    guard let found = call.listOrReply(entry), let index = call.integerOrReply(2),
         call.fitsListOrReply(call[3].count)
     else { return }
-    call.keyspace.willChange(entry, key)
+    let list = call.willChange(found, key)
     list.willGrow(bytes: call[3].count, count: 1)
     guard list.replace(at: Int(index), with: call[3]) else {
         return call.reply.error(.outOfRange)
@@ -70,8 +70,8 @@ private func linsert(_ call: Call) {
     guard after || call[2].matches("before") else { return call.reply.error(.syntax) }
     let key = call.key(1)
     guard let entry = call.lookupWrite(key) else { return call.reply.integer(0) }
-    guard let list = call.listOrReply(entry), call.fitsListOrReply(call[4].count) else { return }
-    call.keyspace.willChange(entry, key)
+    guard let found = call.listOrReply(entry), call.fitsListOrReply(call[4].count) else { return }
+    let list = call.willChange(found, key)
     list.willGrow(bytes: call[4].count, count: 1)
     guard list.insert(call[4], beside: call[3], after: after) else {
         return call.reply.integer(-1)
@@ -84,8 +84,8 @@ private func lrem(_ call: Call) {
     guard let count = call.integerOrReply(2) else { return }
     let key = call.key(1)
     guard let entry = call.lookupWrite(key) else { return call.reply.integer(0) }
-    guard let list = call.listOrReply(entry) else { return }
-    call.keyspace.willChange(entry, key)
+    guard let found = call.listOrReply(entry) else { return }
+    let list = call.willChange(found, key)
     let removed = list.remove(
         call[3], count: Int(clamping: count.magnitude), fromEnd: count < 0)
     call.reply.integer(removed)
@@ -101,9 +101,9 @@ private func ltrim(_ call: Call) {
     guard let start = call.integerOrReply(2), let stop = call.integerOrReply(3) else { return }
     let key = call.key(1)
     guard let entry = call.lookupWrite(key) else { return call.reply.ok() }
-    guard let list = call.listOrReply(entry) else { return }
-    let length = list.count
-    call.keyspace.willChange(entry, key)
+    guard let found = call.listOrReply(entry) else { return }
+    let length = found.count
+    let list = call.willChange(found, key)
     let kept = listRange(start, stop, length: length)
     if let kept {
         list.remove(from: kept.upperBound, count: length - kept.upperBound)

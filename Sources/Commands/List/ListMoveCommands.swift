@@ -119,8 +119,7 @@ private func move(_ call: Call, fromFront: Bool, toFront: Bool) -> Bool {
     } else {
         put(call, target, element, atFront: toFront)
         guard let entry = call.keyspace.find(source) else { unreachable("the source is gone") }
-        let list = call.list(entry)
-        call.keyspace.willChange(entry, source)
+        let list = call.willChange(call.list(entry), source)
         list.pop(atFront: fromFront)
         call.tookElements(list, source, 1, atFront: fromFront)
     }
@@ -143,8 +142,7 @@ private func rotate(
     _ call: Call, _ key: KeyRef, _ element: Bytes, fromFront: Bool, toFront: Bool
 ) {
     guard let entry = call.keyspace.find(key) else { unreachable("the source is gone") }
-    let list = call.list(entry)
-    call.keyspace.willChange(entry, key)
+    let list = call.willChange(call.list(entry), key)
     list.pop(atFront: fromFront)
     list.willGrow(bytes: element.count, count: 1)
     list.push(element, atFront: toFront)

@@ -106,10 +106,10 @@ private func pop(_ call: Call, atFront: Bool) {
 
 extension Call {
     /// Answers with the element at an end and removes it.
-    func takeOne(_ list: ListObject, _ key: KeyRef, atFront: Bool) {
-        guard let value = list[atFront ? 0 : -1] else { unreachable("a key with an empty list") }
+    func takeOne(_ found: ListObject, _ key: KeyRef, atFront: Bool) {
+        guard let value = found[atFront ? 0 : -1] else { unreachable("a key with an empty list") }
         reply.element(value)
-        keyspace.willChange(list.entry, key)
+        let list = willChange(found, key)
         list.pop(atFront: atFront)
         tookElements(list, key, 1, atFront: atFront)
     }
@@ -117,17 +117,17 @@ extension Call {
     /// Answers with up to `wanted` elements from an end, outermost first, and removes them.
     /// Returns how many there were.
     @discardableResult
-    func takeRange(_ list: ListObject, _ key: KeyRef, _ wanted: Int, atFront: Bool) -> Int {
-        let length = list.count
+    func takeRange(_ found: ListObject, _ key: KeyRef, _ wanted: Int, atFront: Bool) -> Int {
+        let length = found.count
         let number = min(wanted, length)
         invariant(number > 0, "nothing is taken")
         reply.array(number)
-        var elements = list.iterate(from: atFront ? 0 : length - 1, isReverse: !atFront)
+        var elements = found.iterate(from: atFront ? 0 : length - 1, isReverse: !atFront)
         for _ in 0..<number {
             guard let value = elements.next() else { unreachable("a list lost elements") }
             reply.element(value)
         }
-        keyspace.willChange(list.entry, key)
+        let list = willChange(found, key)
         list.remove(from: atFront ? 0 : length - number, count: number)
         tookElements(list, key, number, atFront: atFront)
         return number

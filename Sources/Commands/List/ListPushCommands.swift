@@ -73,6 +73,10 @@ private func push(_ call: Call, atFront: Bool, creates: Bool) {
     list.willGrow(bytes: bytes, count: call.count &- 2)
     for index in 2..<call.count { list.push(call[index], atFront: atFront) }
     call.reply.integer(list.count)
+    // What comes whole mostly stays so. Not for somebody who waits and takes from it at once.
+    if found == nil, call.count > 3, !call.isAwaited(key) {
+        call.keyspace.tuckIn(list.entry, key)
+    }
     call.executor.pointee.dirty &+= Int64(call.count &- 2)
     call.signal(.list, atFront ? "lpush" : "rpush", key)
 }

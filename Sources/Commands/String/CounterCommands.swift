@@ -83,7 +83,7 @@ private func add(_ call: Call, _ delta: Int64) {
         call.reply.error(.overflow)
         return
     }
-    if let entry, _fastPath(entry.encoding == .integer) {
+    if let entry, _fastPath(entry.layout == .integer) {
         call.keyspace.willModify(entry, key)
         entry.payloadWord = UInt64(bitPattern: value)
     } else {

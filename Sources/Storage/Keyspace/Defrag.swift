@@ -94,7 +94,8 @@ extension Keyspace {
             if hasExpiry { database.pointee.expiry.insert(entry, memory) }
         }
         var cost = 1
-        switch entry.encoding {
+        // An inline value has moved with its block.
+        switch entry.layout {
         case .listpack where !entry.isString:
             movePayload(entry, Listpack(entry.payload).totalBytes)
         case .intset where !entry.isString:
@@ -120,7 +121,7 @@ extension Keyspace {
 
     private func movePayload(_ entry: Entry, _ size: Int) {
         guard shouldMove(entry.payload, size) else { return }
-        entry.setPayload(memory.move(entry.payload, size), encoding: entry.encoding)
+        entry.setPayload(memory.move(entry.payload, size), encoding: entry.layout)
     }
 
     /// A large value goes on in the next slices. Of several in one bucket the last one does; the

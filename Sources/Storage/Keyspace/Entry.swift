@@ -4,10 +4,12 @@
 //     u64 header · [Int64 expiry in ms] · [u64 payload] · [u32 key length] · key · [small value]
 //
 // The payload is there unless the value is embedded; the key length word only for keys above 255
-// bytes. Offsets are computed from header bits without branches. The header also holds the access
-// clock (LRU time, or LFU minutes and counter, as the reference packs them), the snapshot epoch,
-// and where the entry stands in its page of the expiry index. `Entry` is a borrowed handle: it is
-// valid until the next change to its keyspace.
+// bytes. The small value is a string's bytes, or the listpack of a list at rest: such a list is
+// inline, and whoever reads it need not know (`Keyspace+Inline.swift`). Offsets are computed from
+// header bits without branches. The header also holds the access clock (LRU time, or LFU minutes
+// and counter, as the reference packs them), the snapshot epoch, and where the entry stands in its
+// page of the expiry index. `Entry` is a borrowed handle: it is valid until the next change to its
+// keyspace.
 import Base
 
 /// What kind of value a key holds; the numbers are the reference's.
@@ -33,7 +35,7 @@ public struct Encoding: RawRepresentable, Equatable, Sendable {
     @inline(__always)
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    /// String bytes behind the key.
+    /// Behind the key: the bytes of a string, or an inline listpack.
     public static let embedded = Encoding(rawValue: 0)
     /// A string that is the decimal form of the payload.
     public static let integer = Encoding(rawValue: 1)
@@ -97,9 +99,22 @@ public struct Entry: Equatable {
         ValueType(rawValue: UInt8(truncatingIfNeeded: header & Header.typeMask))
     }
 
+    /// The encoding bits as they are: where the value is, and who owns its memory.
     @inline(__always)
-    public var encoding: Encoding {
+    public var layout: Encoding {
         Encoding(rawValue: UInt8(truncatingIfNeeded: (header &>> Header.encodingShift) & 0xF))
+    }
+
+    /// How the bytes of the value are to be read, wherever they are.
+    @inline(__always)
+    public var encoding: Encoding { isInline ? .listpack : layout }
+
+    /// True for a list whose listpack is behind the key, in the block itself. It is only read there
+    /// (`Keyspace.takeOut`).
+    @inline(__always)
+    public var isInline: Bool {
+        // No encoding, and a type: a number from 1 to 15.
+        header & (Header.typeMask | Header.encodingMask) &- 1 < Header.typeMask
     }
 
     @inline(__always)
@@ -262,11 +277,11 @@ public struct Entry: Equatable {
     @inline(__always)
     public var payloadWord: UInt64 {
         get {
-            invariant(encoding != .embedded, "an embedded value has no payload")
+            invariant(layout != .embedded, "an embedded value has no payload")
             return base.load(fromByteOffset: Entry.payloadOffset(header), as: UInt64.self)
         }
         nonmutating set {
-            invariant(encoding != .embedded, "an embedded value has no payload")
+            invariant(layout != .embedded, "an embedded value has no payload")
             base.storeBytes(
                 of: newValue,
                 toByteOffset: Entry.payloadOffset(header),
@@ -275,9 +290,13 @@ public struct Entry: Equatable {
         }
     }
 
-    /// The address of a value in memory of its own.
+    /// The address of a value in memory of its own, or of an inline one, which must not change.
     @inline(__always)
     public var payload: UnsafeMutableRawPointer {
+        if layout == .embedded {
+            invariant(!isString, "an embedded string has no payload")
+            return UnsafeMutableRawPointer(embeddedStart)
+        }
         let word = UInt(truncatingIfNeeded: payloadWord)
         guard let pointer = UnsafeMutableRawPointer(bitPattern: word) else {
             unreachable("a value lost its payload")
@@ -288,7 +307,7 @@ public struct Entry: Equatable {
     /// The address of a value that has memory of its own; nil when it is in the block.
     @inline(__always)
     var separateValue: UnsafeRawPointer? {
-        guard encoding.rawValue > Encoding.integer.rawValue else { return nil }
+        guard layout.rawValue > Encoding.integer.rawValue else { return nil }
         return UnsafeRawPointer(payload)
     }
 
@@ -304,17 +323,22 @@ public struct Entry: Equatable {
     @inline(__always)
     public var storedBytes: Bytes? {
         invariant(isString, "only strings have bytes")
-        let header = self.header
-        switch encoding {
-        case .embedded:
-            let start = base + (Entry.keyOffset(header) &+ keyLength(header))
-            let bytes = start.assumingMemoryBound(to: UInt8.self)
-            return Bytes(bytes, Entry.embeddedLength(header))
+        switch layout {
+        case .embedded: return embeddedBytes
         case .raw:
             return RawString(payload).bytes
         default:
             return nil
         }
+    }
+
+    /// What is behind the key: the bytes of a string, or an inline listpack.
+    @inline(__always)
+    var embeddedBytes: Bytes {
+        let header = self.header
+        let start = base + (Entry.keyOffset(header) &+ keyLength(header))
+        let bytes = start.assumingMemoryBound(to: UInt8.self)
+        return Bytes(bytes, Entry.embeddedLength(header))
     }
 
     /// The bytes of a string in any form; an integer is written to `scratch` (21 bytes of room).
@@ -374,7 +398,7 @@ extension Entry {
     /// Changes type and encoding of an entry that has a payload both before and after.
     @inline(__always)
     public func setPayload(_ word: UInt64, type: ValueType, encoding: Encoding) {
-        invariant(self.encoding != .embedded && encoding != .embedded, "the block has another form")
+        invariant(layout != .embedded && encoding != .embedded, "the block has another form")
         var header = self.header & ~(Header.typeMask | Header.encodingMask | Header.isReportedRaw)
         header |= UInt64(type.rawValue)
         header |= UInt64(encoding.rawValue) &<< Header.encodingShift
@@ -384,7 +408,7 @@ extension Entry {
 
     @inline(__always)
     func setEmbeddedLength(_ length: Int) {
-        invariant(encoding == .embedded && length <= Entry.embeddedLimit, "not embeddable")
+        invariant(layout == .embedded && length <= Entry.embeddedLimit, "not embeddable")
         let bits: UInt64 = UInt64(truncatingIfNeeded: length) &<< Header.valueLengthShift
         header = (header & ~Header.valueLengthMask) | bits
     }

@@ -6,13 +6,14 @@ import Base
 /// The value of an entry without its key: what is left to free, or to move elsewhere.
 struct DetachedValue {
     let type: ValueType
+    /// The entry's layout: an inline value goes with its block, and there is nothing left of it.
     let encoding: Encoding
     let word: UInt64
 
     @inline(__always)
     init(_ entry: Entry) {
         type = entry.type
-        encoding = entry.encoding
+        encoding = entry.layout
         word = encoding == .embedded ? 0 : entry.payloadWord
     }
 

@@ -46,6 +46,7 @@ extension Keyspace {
                 seen += 1
                 if entry.hasExpiry { expiring += 1 }
                 if checkFields(entry) { withFields += 1 }
+                if entry.isInline { checkInline(entry) }
                 if !table.pointee.isInSnapshot, table.pointee.epochsInUse == 0 {
                     invariant(entry.epoch == table.pointee.epoch, "an entry has a stray epoch")
                 }
@@ -54,6 +55,13 @@ extension Keyspace {
         invariant(seen == table.pointee.count, "a table miscounts its entries")
         invariant(expiring == table.pointee.expiring, "a table miscounts its expiring entries")
         return withFields
+    }
+
+    /// An inline value is a list of some elements, as long as the header says.
+    private func checkInline(_ entry: Entry) {
+        invariant(entry.type == .list, "a value without a place")
+        let count = Listpack.validCount(entry.embeddedBytes)
+        invariant(count ?? 0 > 0, "an inline list is no listpack, or not of its length")
     }
 
     /// Whether an entry is a hash with fields that expire; it has a ticket then, not too late.

@@ -124,7 +124,7 @@ extension Keyspace {
         let fresh = duplicate(entry, as: to, expiry: entry.expiry, word: word)
         fresh.accessClock = state.pointee.access.created
         place(fresh, to)
-        return fresh
+        return tuckIn(fresh, to)
     }
 
     private func copyPayload(_ value: DetachedValue) -> UnsafeMutableRawPointer {
@@ -143,13 +143,11 @@ extension Keyspace {
     /// A block with the value of `entry` under another key or with another expiry. `word` is the
     /// payload that it gets, when it has one.
     private func duplicate(_ entry: Entry, as key: KeyRef, expiry: Int64?, word: UInt64) -> Entry {
-        if entry.encoding == .embedded, let bytes = entry.storedBytes {
-            return duplicateEmbedded(entry, bytes, as: key, expiry: expiry)
-        }
+        if entry.layout == .embedded { return duplicateEmbedded(entry, as: key, expiry: expiry) }
         let fresh = newBlock(
             key,
             entry.type,
-            entry.encoding,
+            entry.layout,
             expiry,
             entry.accessClock,
             table(key).pointee.epoch,
@@ -163,10 +161,10 @@ extension Keyspace {
     /// A longer key may leave too little room for the value to stay embedded.
     private func duplicateEmbedded(
         _ entry: Entry,
-        _ bytes: Bytes,
         as key: KeyRef,
         expiry: Int64?
     ) -> Entry {
+        let bytes = entry.embeddedBytes
         let room = Entry.size(
             keyLength: key.bytes.count,
             hasExpiry: true,
@@ -176,8 +174,8 @@ extension Keyspace {
         let embeds = room <= Entry.embeddedBlockLimit
         let fresh = newBlock(
             key,
-            .string,
-            embeds ? .embedded : .raw,
+            entry.type,
+            embeds ? .embedded : entry.isString ? .raw : .listpack,
             expiry,
             entry.accessClock,
             table(key).pointee.epoch,
@@ -185,10 +183,12 @@ extension Keyspace {
         )
         if embeds {
             copyBytes(to: fresh.embeddedStart, from: bytes.base, count: bytes.count)
-        } else {
+        } else if entry.isString {
             let string = RawString.make(bytes.count, memory)
             copyBytes(to: string.start, from: bytes.base, count: bytes.count)
             fresh.payloadWord = UInt64(UInt(bitPattern: string.base))
+        } else {
+            fresh.payloadWord = UInt64(UInt(bitPattern: Listpack.copy(bytes, memory).base))
         }
         fresh.setFlag(Header.isReportedRaw, entry.isReportedRaw)
         return fresh

@@ -22,14 +22,15 @@ extension Keyspace {
         return entry
     }
 
-    /// Gives a key a value of a registered type, whatever it held before. The keyspace owns the
-    /// payload from now on.
+    /// Gives a key a value of a registered type, whatever it held before: one that is complete, and
+    /// goes into the block of its key if that saves memory. The keyspace owns the payload from now
+    /// on.
     @discardableResult
     public func replaceObject(
         _ key: KeyRef, _ type: ValueType, _ encoding: Encoding,
         _ payload: UnsafeMutableRawPointer, expiry: ExpiryChange
     ) -> Entry {
-        setPayload(key, type: type, encoding: encoding, payload, expiry: expiry)
+        tuckIn(setPayload(key, type: type, encoding: encoding, payload, expiry: expiry), key)
     }
 }
 

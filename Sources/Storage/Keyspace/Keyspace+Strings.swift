@@ -113,7 +113,7 @@ extension Keyspace {
     /// True when the block of `old` can hold the new value without being replaced.
     @inline(__always)
     private func fits(_ form: StringForm, in old: Entry, hasExpiry: Bool) -> Bool {
-        guard old.isString, old.encoding == form.encoding, old.hasExpiry == hasExpiry else {
+        guard old.isString, old.layout == form.encoding, old.hasExpiry == hasExpiry else {
             return false
         }
         switch form {
@@ -198,7 +198,7 @@ extension Keyspace {
         invariant(entry.isString, "only strings can be resized")
         willChange(entry, key)
         let length = entry.stringLength
-        if entry.encoding == .raw {
+        if entry.layout == .raw {
             if RawString(entry.payload).growsManifold(to: count) {
                 return start(of: rebuild(entry, place, key, length, count))
             }
@@ -209,7 +209,7 @@ extension Keyspace {
             return string.start
         }
         let size = entry.allocationSize
-        if entry.encoding == .embedded, count <= Entry.embeddedLimit,
+        if entry.layout == .embedded, count <= Entry.embeddedLimit,
             Memory.roundedSize(size) == Memory.roundedSize(size - length + count)
         {
             entry.setEmbeddedLength(count)
@@ -222,7 +222,7 @@ extension Keyspace {
 
     /// Where the bytes of a string are that is stored as bytes.
     private func start(of entry: Entry) -> UnsafeMutablePointer<UInt8> {
-        entry.encoding == .raw ? RawString(entry.payload).start : entry.embeddedStart
+        entry.layout == .raw ? RawString(entry.payload).start : entry.embeddedStart
     }
 
     private func makeZeroed(_ key: KeyRef, _ count: Int) -> Entry {

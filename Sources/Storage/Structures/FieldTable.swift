@@ -89,7 +89,7 @@ public struct FieldTable: Equatable {
     }
 
     static func free(_ entry: Entry, _ memory: Memory) {
-        if entry.encoding == .raw { RawString(entry.payload).free(memory) }
+        if entry.layout == .raw { RawString(entry.payload).free(memory) }
         memory.free(entry.base, entry.allocationSize)
     }
 
@@ -101,7 +101,7 @@ public struct FieldTable: Equatable {
             let size = entry.allocationSize
             let clone = Entry(heap.memory.allocate(size))
             copyBytes(to: clone.base, from: entry.base, count: size)
-            if entry.encoding == .raw {
+            if entry.layout == .raw {
                 let bytes = RawString(entry.payload).bytes
                 let string = RawString.make(bytes.count, heap.memory)
                 copyBytes(to: string.start, from: bytes.base, count: bytes.count)
@@ -285,7 +285,7 @@ public struct FieldTable: Equatable {
                 guard seen < wanted else { return }
                 let entry = Entry(base)
                 size += Memory.roundedSize(entry.allocationSize)
-                if entry.encoding == .raw {
+                if entry.layout == .raw {
                     size += Memory.roundedSize(RawString(entry.payload).allocationSize)
                 }
                 seen += 1

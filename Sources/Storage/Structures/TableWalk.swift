@@ -72,7 +72,7 @@ extension FieldTable {
         let size = entry.allocationSize
         let clone = Entry(memory.allocate(size))
         copyBytes(to: clone.base, from: entry.base, count: size)
-        if entry.encoding == .raw {
+        if entry.layout == .raw {
             let bytes = RawString(entry.payload).bytes
             let string = RawString.make(bytes.count, memory)
             copyBytes(to: string.start, from: bytes.base, count: bytes.count)
