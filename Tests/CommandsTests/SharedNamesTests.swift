@@ -18,6 +18,12 @@ import Testing
         }
     }
 
+    private func isInline(_ harness: CommandHarness, _ key: String) -> Bool? {
+        Array(key.utf8).withBytes {
+            harness.keyspace.find(harness.keyspace.key($0, database: 0))?.isInline
+        }
+    }
+
     private func pairs(_ names: [String], _ value: String = "v") -> [String] {
         names.enumerated().flatMap { [$1, "\(value)\($0)"] }
     }
@@ -42,6 +48,38 @@ import Testing
         harness.run("HSET", "b", "mail", String(repeating: "x", count: 65))
         #expect(form(harness, "b") == .hashTable)
         #expect(harness.run("HGET", "b", "age") == "12")
+    }
+
+    /// At rest it is inside the block of its key, with its share in the names: whatever ends, moves
+    /// or copies the key must see to that share (the end of the harness counts them).
+    @Test func atRestItIsInsideTheBlockOfItsKey() {
+        let harness = CommandHarness()
+        let names = ["name", "mail", "age"]
+        for key in ["a", "b", "c", "d", "e", "f", "g"] {
+            harness.run(["HSET", key] + pairs(names))
+        }
+        #expect(isInline(harness, "a") == false)
+        #expect(isInline(harness, "b") == true)
+        harness.run("EXPIRE", "b", "100")
+        harness.run("RENAME", "b", String(repeating: "k", count: 300))
+        harness.run("RENAME", String(repeating: "k", count: 300), "b")
+        harness.run("PERSIST", "b")
+        harness.run("COPY", "b", "h")
+        #expect(isInline(harness, "b") == true)
+        #expect(isInline(harness, "h") == true)
+        harness.run("RENAME", "c", String(repeating: "k", count: 1020))
+        #expect(isInline(harness, String(repeating: "k", count: 1020)) == false)
+        harness.run("SET", "d", "text")
+        harness.run("RENAME", "e", "f")
+        harness.run("SORT", "a", "BY", "nosort", "STORE", "g")
+        harness.run("HGET", "b", "mail")
+        #expect(isInline(harness, "b") == true)
+        harness.run("HSET", "b", "mail", "other")
+        #expect(isInline(harness, "b") == false)
+        #expect(form(harness, "b") == .shaped)
+        #expect(harness.run("HVALS", "b").elements.map(\.text) == ["v0", "other", "v2"])
+        #expect(harness.run("HVALS", "h").elements.map(\.text) == ["v0", "v1", "v2"])
+        harness.keyspace.checkInvariants()
     }
 
     @Test func oneFieldAndManyKindsShareNothing() {

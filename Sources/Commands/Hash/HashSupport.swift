@@ -19,10 +19,12 @@ extension Call {
         return settleFields(entry, key)
     }
 
-    /// The same for writing.
+    /// The same for writing; a hash is not inside the block of its key then.
     @inline(__always)
     func writeHash(_ key: KeyRef) -> Entry? {
-        guard let entry = lookupWrite(key) else { return nil }
-        return settleFields(entry, key)
+        guard let entry = lookupWrite(key), let settled = settleFields(entry, key) else {
+            return nil
+        }
+        return settled.type == .hash ? keyspace.takeOut(settled, key) : settled
     }
 }

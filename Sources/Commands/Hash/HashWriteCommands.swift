@@ -87,7 +87,7 @@ extension Call {
         body(&hash)
         invariant(hash.count > 0, "a hash without fields is stored")
         hash.shareNames(heap)
-        keyspace.insertObject(key, .hash, hash.encoding, hash.payload)
+        keyspace.tuckIn(keyspace.insertObject(key, .hash, hash.encoding, hash.payload), key)
         return true
     }
 }

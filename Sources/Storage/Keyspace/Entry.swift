@@ -4,7 +4,7 @@
 //     u64 header · [Int64 expiry in ms] · [u64 payload] · [u32 key length] · key · [small value]
 //
 // The payload is there unless the value is embedded; the key length word only for keys above 255
-// bytes. The small value is a string's bytes, or the listpack of a list at rest: such a list is
+// bytes. The small value is a string's bytes, or a small list or hash at rest: such a value is
 // inline, and whoever reads it need not know (`Keyspace+Inline.swift`). Offsets are computed from
 // header bits without branches. The header also holds the access clock (LRU time, or LFU minutes
 // and counter, as the reference packs them), the snapshot epoch, and where the entry stands in its
@@ -35,7 +35,7 @@ public struct Encoding: RawRepresentable, Equatable, Sendable {
     @inline(__always)
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    /// Behind the key: the bytes of a string, or an inline listpack.
+    /// Behind the key: the bytes of a string, the listpack of a list, a `ShapedHash`.
     public static let embedded = Encoding(rawValue: 0)
     /// A string that is the decimal form of the payload.
     public static let integer = Encoding(rawValue: 1)
@@ -49,8 +49,10 @@ public struct Encoding: RawRepresentable, Equatable, Sendable {
     public static let stream = Encoding(rawValue: 8)
     /// A small hash that shares its field names with others (`ShapedHash`).
     public static let shaped = Encoding(rawValue: 9)
+    /// What is left of an inline hash without its block: its share in the names. No entry says so.
+    static let shape = Encoding(rawValue: 10)
     /// The first of those that modules may use as they like.
-    public static let firstFree = Encoding(rawValue: 10)
+    public static let firstFree = Encoding(rawValue: 11)
 }
 
 /// The fields of the header word.
@@ -107,9 +109,13 @@ public struct Entry: Equatable {
 
     /// How the bytes of the value are to be read, wherever they are.
     @inline(__always)
-    public var encoding: Encoding { isInline ? .listpack : layout }
+    public var encoding: Encoding { isInline ? inlineEncoding : layout }
 
-    /// True for a list whose listpack is behind the key, in the block itself. It is only read there
+    /// The form in which a list or hash may be inline.
+    @inline(__always)
+    var inlineEncoding: Encoding { type == .hash ? .shaped : .listpack }
+
+    /// True for a list or hash that is behind the key, in the block itself. It is only read there
     /// (`Keyspace.takeOut`).
     @inline(__always)
     public var isInline: Bool {

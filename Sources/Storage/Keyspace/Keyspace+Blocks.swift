@@ -6,13 +6,19 @@ import Base
 /// The value of an entry without its key: what is left to free, or to move elsewhere.
 struct DetachedValue {
     let type: ValueType
-    /// The entry's layout: an inline value goes with its block, and there is nothing left of it.
+    /// The entry's layout: an inline value goes with its block, and there is nothing left of it,
+    /// but of a hash a share in its names.
     let encoding: Encoding
     let word: UInt64
 
     @inline(__always)
     init(_ entry: Entry) {
         type = entry.type
+        if _slowPath(entry.isInline && entry.type == .hash) {
+            encoding = .shape
+            word = UInt64(UInt(bitPattern: ShapedHash(entry.payload).shape.base))
+            return
+        }
         encoding = entry.layout
         word = encoding == .embedded ? 0 : entry.payloadWord
     }

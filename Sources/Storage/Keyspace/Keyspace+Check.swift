@@ -57,8 +57,12 @@ extension Keyspace {
         return withFields
     }
 
-    /// An inline value is a list of some elements, as long as the header says.
+    /// An inline value is a list or hash of some elements, as long as the header says.
     private func checkInline(_ entry: Entry) {
+        if entry.type == .hash {
+            let size = ShapedHash(entry.payload).totalBytes
+            return invariant(size == entry.embeddedBytes.count, "an inline hash has another size")
+        }
         invariant(entry.type == .list, "a value without a place")
         let count = Listpack.validCount(entry.embeddedBytes)
         invariant(count ?? 0 > 0, "an inline list is no listpack, or not of its length")

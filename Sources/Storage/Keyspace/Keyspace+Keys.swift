@@ -175,7 +175,7 @@ extension Keyspace {
         let fresh = newBlock(
             key,
             entry.type,
-            embeds ? .embedded : entry.isString ? .raw : .listpack,
+            embeds ? .embedded : entry.isString ? .raw : entry.inlineEncoding,
             expiry,
             entry.accessClock,
             table(key).pointee.epoch,
@@ -188,7 +188,7 @@ extension Keyspace {
             copyBytes(to: string.start, from: bytes.base, count: bytes.count)
             fresh.payloadWord = UInt64(UInt(bitPattern: string.base))
         } else {
-            fresh.payloadWord = UInt64(UInt(bitPattern: Listpack.copy(bytes, memory).base))
+            fresh.payloadWord = UInt64(UInt(bitPattern: copyOut(bytes)))
         }
         fresh.setFlag(Header.isReportedRaw, entry.isReportedRaw)
         return fresh

@@ -272,8 +272,7 @@ public struct HashObject {
 
     private var memoryOfSmallForm: Int {
         guard isShaped else { return Memory.roundedSize(pack.totalBytes) }
-        let names = Memory.roundedSize(shaped.shape.totalBytes)
-        return Memory.roundedSize(shaped.totalBytes) + names / shaped.shape.users
+        return Memory.roundedSize(shaped.totalBytes) + shaped.shape.share
     }
 
     private func copy(_ heap: ObjectHeap) -> UnsafeMutableRawPointer {
@@ -287,7 +286,12 @@ extension HashObject {
     public static var operations: ObjectType {
         ObjectType(
             free: { payload, encoding, heap, effort in
-                HashObject(Encoding(rawValue: encoding), payload)
+                if Encoding(rawValue: encoding) == .shape {
+                    let heap = ObjectHeap(raw: heap)
+                    heap.shapes?.leave(HashShape(payload), heap.memory)
+                    return true
+                }
+                return HashObject(Encoding(rawValue: encoding), payload)
                     .release(ObjectHeap(raw: heap), effort: effort)
             },
             freeEffort: { payload, encoding in
@@ -295,12 +299,17 @@ extension HashObject {
                 return isTable ? FieldTable(payload).count : 1
             },
             memoryUsage: { payload, encoding, samples in
+                if Encoding(rawValue: encoding) == .shape { return HashShape(payload).share }
                 let hash = HashObject(Encoding(rawValue: encoding), payload)
                 return hash.isTable
                     ? hash.fields.memoryUsage(samples: samples) : hash.memoryOfSmallForm
             },
             copy: { payload, encoding, heap in
-                HashObject(Encoding(rawValue: encoding), payload).copy(ObjectHeap(raw: heap))
+                if Encoding(rawValue: encoding) == .shape {
+                    ObjectHeap(raw: heap).shapes?.retain(HashShape(payload))
+                    return payload
+                }
+                return HashObject(Encoding(rawValue: encoding), payload).copy(ObjectHeap(raw: heap))
             },
             digest: { payload, encoding, digest in
                 let hash = HashObject(Encoding(rawValue: encoding), payload)

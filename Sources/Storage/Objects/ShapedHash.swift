@@ -86,7 +86,8 @@ struct ShapedHash {
 
     @inline(__always)
     var shape: HashShape {
-        guard let pointer = UnsafeMutableRawPointer(bitPattern: base.load(as: UInt.self)) else {
+        let bits = base.loadUnaligned(as: UInt.self)
+        guard let pointer = UnsafeMutableRawPointer(bitPattern: bits) else {
             unreachable("a hash without its names")
         }
         return HashShape(pointer)
@@ -94,7 +95,7 @@ struct ShapedHash {
 
     @inline(__always)
     private var byteCount: Int {
-        get { Int(base.load(fromByteOffset: 8, as: UInt16.self)) }
+        get { Int(base.loadUnaligned(fromByteOffset: 8, as: UInt16.self)) }
         nonmutating set {
             invariant(newValue <= ShapedHash.largestValues, "the values are too long")
             let word = UInt16(truncatingIfNeeded: newValue)

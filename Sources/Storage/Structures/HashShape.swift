@@ -26,6 +26,9 @@ struct HashShape: Equatable {
     /// The size of the block.
     var totalBytes: Int { HashShape.headerSize + names.totalBytes }
 
+    /// What each of them has to bear of the block.
+    var share: Int { Memory.roundedSize(totalBytes) / users }
+
     /// How many hashes have these names.
     fileprivate(set) var users: Int {
         get { base.load(fromByteOffset: 16, as: Int.self) }
