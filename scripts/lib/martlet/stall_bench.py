@@ -141,6 +141,7 @@ def one_server(binary, kind, elements, ways, pinning):
         with Connection(server.port, timeout=180) as connection:
             for index, way in enumerate(ways):
                 probe.enter(1 + 2 * index)
+                connection.call("DEL", "big")  # what was set over the key before
                 build(server.port, kind, elements, pinning)
                 probe.enter(2 + 2 * index)
                 give_up(connection, way)
