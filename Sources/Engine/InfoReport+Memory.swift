@@ -87,6 +87,7 @@ extension InfoReport {
         line("active_defrag_running", facts.defragPercent)
         line("lazyfree_pending_objects", keyspace.lazyFreePending)
         line("lazyfreed_objects", keyspace.lazyFreed)
+        line("hash_shapes", keyspace.hashShapes)
     }
 
     private mutating func addScripts() {

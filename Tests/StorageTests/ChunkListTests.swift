@@ -124,8 +124,23 @@ private func elements(of list: ChunkList) -> [[UInt8]] {
         let list = ChunkList.make(memory)
         for _ in 0..<100 { list.push(Bytes("element"), atFront: true, limit, memory) }
         var calls = 1
-        while !list.release(memory, effort: 30) { calls += 1 }
+        while !list.release(memory, effort: 60) { calls += 1 }
         #expect(calls == 4 && memory.liveBlocks == 0)
+        memory.destroy()
+    }
+
+    /// A thousand chunks of 8 KB in one go held everybody up for tens of milliseconds.
+    @Test func aSliceIsBoundedInBytes() {
+        let memory = Memory()
+        let limit = ChunkLimit(listSize: -2)
+        let list = ChunkList.make(memory)
+        for _ in 0..<100_000 { list.push(Bytes("element"), atFront: false, limit, memory) }
+        var before = memory.used
+        while !list.release(memory, effort: 1000) {
+            #expect(before - memory.used > 200_000 && before - memory.used < 300_000)
+            before = memory.used
+        }
+        #expect(memory.liveBlocks == 0)
         memory.destroy()
     }
 

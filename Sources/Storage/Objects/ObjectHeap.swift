@@ -23,6 +23,9 @@ public struct ObjectHeap {
 }
 
 extension Keyspace {
+    /// How many lists of field names small hashes share (INFO `hash_shapes`).
+    public var hashShapes: Int { state.pointee.shapes.count }
+
     @inline(__always)
     public var heap: ObjectHeap {
         ObjectHeap(

@@ -34,7 +34,8 @@ public struct ChunkList {
         return list
     }
 
-    /// Frees about `effort` chunks; true when all is gone.
+    /// Frees chunks that are about `effort` elements' work; true when all is gone. A chunk is as
+    /// much as its bytes: they go back to the kernel page by page.
     public func release(_ memory: Memory, effort: Int) -> Bool {
         invariant(walk == nil, "a list is freed while a snapshot reads it")
         var left = effort
@@ -42,7 +43,7 @@ public struct ChunkList {
         // little by little.
         while let chunk = last {
             if left <= 0 { return false }
-            left -= 1
+            left -= 1 + chunk.capacity / 256
             unlink(chunk)
             chunk.free(memory)
         }

@@ -82,7 +82,7 @@ public struct ShapeTable {
         state.deallocate()
     }
 
-    public var count: Int { state.pointee.count }
+    var count: Int { state.pointee.count }
 
     /// The shape of these names, with one user more; nil when they are not shared (yet). The names
     /// are `count` packed elements.
