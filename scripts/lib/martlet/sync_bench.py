@@ -62,12 +62,26 @@ def _spin(cpus):
         pass
 
 
+def idle_class_yields():
+    """Whether an idle-class process gives way to processes of other sessions.
+
+    Where the kernel shares a CPU out among sessions first, it takes its share like any other.
+    """
+    try:
+        with open("/proc/sys/kernel/sched_autogroup_enabled") as setting:
+            return setting.read().strip() == "0"
+    except OSError:
+        return True
+
+
 class Awake:
     """Keeps CPUs from halting: a process that runs when nothing else there wants to."""
 
     def __init__(self, cpus):
         self.process = None
-        if cpus:
+        if cpus and not idle_class_yields():
+            say("kernel.sched_autogroup_enabled is 1: CPUs may halt, the tails are rougher")
+        elif cpus:
             self.process = _context.Process(target=_spin, args=(cpus,), daemon=True)
             self.process.start()
 
