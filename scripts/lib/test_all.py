@@ -6,11 +6,11 @@ failure.
 """
 
 import argparse
+import concurrent.futures
 import os
 import re
 import shutil
 import subprocess
-import threading
 
 from martlet import tools
 from martlet.console import Failure, Stopwatch, run_main, say, warn
@@ -132,27 +132,6 @@ def release(_):
     return Result()
 
 
-class Ahead:
-    """A stage that runs beside another; `result` waits for its end."""
-
-    def __init__(self, stage, args):
-        self.found = self.failure = None
-        self.thread = threading.Thread(target=self._run, args=(stage, args))
-        self.thread.start()
-
-    def _run(self, stage, args):
-        try:
-            self.found = stage(args)
-        except Failure as failure:
-            self.failure = failure
-
-    def result(self, _):
-        self.thread.join()
-        if self.failure:
-            raise self.failure
-        return self.found
-
-
 def wire(args):
     return wire_runner(
         args, ["--jobs", str(args.jobs)] + (["--filter", args.filter] if args.filter else [])
@@ -230,7 +209,8 @@ def main():
         watch = Stopwatch()
         if stage == "swift" and "release" in runs:
             # One processor is all that it uses for most of its time.
-            runs["release"] = Ahead(release, args).result
+            ahead = concurrent.futures.ThreadPoolExecutor(1).submit(release, args)
+            runs["release"] = lambda _: ahead.result()
         try:
             result = runs[stage](args)
         except Failure as failure:
