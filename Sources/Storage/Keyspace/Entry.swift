@@ -338,14 +338,9 @@ public struct Entry: Equatable {
         }
     }
 
-    /// What is behind the key: the bytes of a string, or an inline listpack.
+    /// What is behind the key: the bytes of a string, or of an inline list or hash.
     @inline(__always)
-    var embeddedBytes: Bytes {
-        let header = self.header
-        let start = base + (Entry.keyOffset(header) &+ keyLength(header))
-        let bytes = start.assumingMemoryBound(to: UInt8.self)
-        return Bytes(bytes, Entry.embeddedLength(header))
-    }
+    var embeddedBytes: Bytes { Bytes(embeddedStart, Entry.embeddedLength(header)) }
 
     /// The bytes of a string in any form; an integer is written to `scratch` (21 bytes of room).
     @inline(__always)

@@ -287,8 +287,7 @@ extension HashObject {
         ObjectType(
             free: { payload, encoding, heap, effort in
                 if Encoding(rawValue: encoding) == .shape {
-                    let heap = ObjectHeap(raw: heap)
-                    heap.shapes?.leave(HashShape(payload), heap.memory)
+                    HashShape(payload).leave(ObjectHeap(raw: heap))
                     return true
                 }
                 return HashObject(Encoding(rawValue: encoding), payload)
@@ -306,7 +305,7 @@ extension HashObject {
             },
             copy: { payload, encoding, heap in
                 if Encoding(rawValue: encoding) == .shape {
-                    ObjectHeap(raw: heap).shapes?.retain(HashShape(payload))
+                    HashShape(payload).retain()
                     return payload
                 }
                 return HashObject(Encoding(rawValue: encoding), payload).copy(ObjectHeap(raw: heap))

@@ -70,15 +70,14 @@ struct ShapedHash {
     }
 
     func copy(_ heap: ObjectHeap) -> ShapedHash {
-        heap.shapes?.retain(shape)
+        shape.retain()
         let copy = ShapedHash(heap.memory.allocate(totalBytes))
         copyBytes(to: copy.base, from: base, count: totalBytes)
         return copy
     }
 
     func free(_ heap: ObjectHeap) {
-        guard let shapes = heap.shapes else { unreachable("a shape without a table") }
-        shapes.leave(shape, heap.memory)
+        shape.leave(heap)
         heap.memory.free(base, totalBytes)
     }
 

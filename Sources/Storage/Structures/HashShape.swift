@@ -35,6 +35,15 @@ struct HashShape: Equatable {
         nonmutating set { base.storeBytes(of: newValue, toByteOffset: 16, as: Int.self) }
     }
 
+    /// One more hash has these names.
+    func retain() { users += 1 }
+
+    /// One hash less has these names.
+    func leave(_ heap: ObjectHeap) {
+        guard let shapes = heap.shapes else { unreachable("a shape without a table") }
+        shapes.leave(self, heap.memory)
+    }
+
     fileprivate var next: HashShape? {
         get {
             let bits = base.load(as: UInt.self)
@@ -88,11 +97,10 @@ public struct ShapeTable {
     /// are `count` packed elements.
     func join(_ elements: Bytes, count: Int, _ heap: ObjectHeap) -> HashShape? {
         let hash = heap.hash(elements)
-        let bucket = Int(hash % 1024)
-        var shape = state.pointee.buckets[bucket]
+        var shape = state.pointee.buckets[ShapeTable.bucket(hash)]
         while let current = shape {
             if current.hash == hash, current.elements == elements {
-                current.users += 1
+                current.retain()
                 return current
             }
             shape = current.next
@@ -103,12 +111,16 @@ public struct ShapeTable {
             state.pointee.met[place] = fingerprint
             return nil
         }
-        return make(elements, count: count, hash, bucket, heap.memory)
+        return make(elements, count: count, hash, heap.memory)
     }
 
+    @inline(__always)
+    private static func bucket(_ hash: UInt64) -> Int { Int(hash % 1024) }
+
     private func make(
-        _ elements: Bytes, count: Int, _ hash: UInt64, _ bucket: Int, _ memory: Memory
+        _ elements: Bytes, count: Int, _ hash: UInt64, _ memory: Memory
     ) -> HashShape {
+        let bucket = ShapeTable.bucket(hash)
         let size = Listpack.headerSize + elements.count + 1
         let shape = HashShape(memory.allocate(HashShape.headerSize + size))
         shape.users = 1
@@ -125,14 +137,10 @@ public struct ShapeTable {
         return shape
     }
 
-    /// One more hash has these names.
-    func retain(_ shape: HashShape) { shape.users += 1 }
-
-    /// One hash less has these names.
-    func leave(_ shape: HashShape, _ memory: Memory) {
+    fileprivate func leave(_ shape: HashShape, _ memory: Memory) {
         shape.users -= 1
         guard shape.users == 0 else { return }
-        let bucket = Int(shape.hash % 1024)
+        let bucket = ShapeTable.bucket(shape.hash)
         if state.pointee.buckets[bucket] == shape {
             state.pointee.buckets[bucket] = shape.next
         } else {
