@@ -61,11 +61,11 @@ extension NodePointer {
         let snapshotIsBusy = advanceSnapshot()
         // Files that steps 4 to 10 asked for.
         if !pointee.requests.files.isEmpty { performFiles(&shell) }
-        // (11) Bus and link messages; those that wait for a sync are not among them.
+        // (11) Closing after the writes: whoever is closed got what was queued for it.
+        closeSessions(&shell)
+        // (12) Bus and link messages; those that wait for a sync are not among them.
         if !pointee.requests.links.isEmpty { performLinks(&shell) }
         writeLogLines(&shell)
-        // (12) Closing last: whoever is closed got what was queued for it.
-        closeSessions(&shell)
         trimBacklog()
         if !pointee.requests.process.isEmpty {
             let requests = pointee.requests.process
@@ -198,24 +198,41 @@ extension NodePointer {
             if waitsForDisk(session) { continue }
             writeClient(session, &shell)
         }
+        closeSessionsMeanwhile(&shell)
+        writeLogLines(&shell)
+    }
+
+    /// What leaves before the process stands still in the middle of a command (DEBUG SLEEP): who
+    /// was told to go goes first, so that the other side does not see it only afterwards.
+    public func beforePause<S: Shell>(_ shell: inout S) {
+        // To a script the link to the primary is the node's own work, which waits for its end.
+        if executor.pointee.scripts.run == nil { closeKilledUpstream() }
+        closeSessionsMeanwhile(&shell)
+        performLinks(&shell)
+        writeLogLines(&shell)
+    }
+
+    private func closeSessions<S: Shell>(_ shell: inout S) {
+        closeKilledUpstream()
+        while let session = executor.pointee.closing.popLast() {
+            if session.pointee.flags.contains(.detached) { continue }
+            shell.close(session)
+        }
+    }
+
+    /// Closes in the middle of a command those that nobody else is in the middle of.
+    private func closeSessionsMeanwhile<S: Shell>(_ shell: inout S) {
         var kept: [UnsafeMutablePointer<Session>] = []
         while let session = executor.pointee.closing.popLast() {
-            // Somebody is in the middle of its input, or of a list of such sessions.
-            if session.pointee.flags.isDisjoint(with: [.running, .postponed, .unblocked]) {
+            // Its command runs, or it is in a list of such sessions, or it has no socket.
+            let busy: SessionFlags = [.running, .postponed, .unblocked, .detached]
+            if session.pointee.flags.isDisjoint(with: busy) {
                 shell.close(session)
             } else {
                 kept.append(session)
             }
         }
         for session in kept { executor.pointee.closing.append(session) }
-        writeLogLines(&shell)
-    }
-
-    private func closeSessions<S: Shell>(_ shell: inout S) {
-        while let session = executor.pointee.closing.popLast() {
-            if session.pointee.flags.contains(.detached) { continue }
-            shell.close(session)
-        }
     }
 
     /// Drops what neither the configured size nor a replica needs.

@@ -85,7 +85,8 @@ extension NodePointer {
 
     /// Applies a share of what came with the copy; true when more is left.
     func advanceEmbeddedStream() -> Bool {
-        guard !pointee.embedded.isEmpty, pointee.upstreamSession != nil else { return false }
+        guard !pointee.embedded.isEmpty, pointee.upstreamSession != nil, !upstreamIsKilled
+        else { return false }
         applyEmbedded(atMost: EmbeddedStream.appliedShare)
         return !pointee.embedded.isEmpty
     }
@@ -93,6 +94,8 @@ extension NodePointer {
     /// Applies all of it: the link ends, or this node's role does, by a client's command perhaps.
     func finishEmbeddedStream() {
         guard !pointee.embedded.isEmpty else { return }
+        // What came with a copy counts even if a client has just killed the link.
+        pointee.upstreamSession?.pointee.flags.remove(.closeNow)
         executor.apart { applyEmbedded(atMost: .max) }
     }
 

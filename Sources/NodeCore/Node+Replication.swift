@@ -34,8 +34,8 @@ extension NodePointer {
         } else if pointee.upstream.primary == address, !failover {
             return
         }
-        // Our own replicas must learn the new history; their offsets stay comparable.
-        disconnectReplicas()
+        // Our own replicas stay: they hold what we hold, and if the new primary takes us in where
+        // we are, they go on as well. They go when the history gets another name, or the data goes.
         var resume = pointee.upstream.resume
         if wasPrimary {
             resume =
@@ -75,6 +75,8 @@ extension NodePointer {
         executor.pointee.feedsBacklog = true
         let line = pointee.history.shift(to: .random(&executor.pointee.prng))
         log(line.level, line.text)
+        // Those that follow us under the old ID could not resume behind this offset.
+        disconnectReplicas()
         pointee.primary.becamePrimary(at: instant)
         pointee.demotion = nil
         log(.notice, "MASTER MODE enabled (failover or user request)")
@@ -130,8 +132,26 @@ extension NodePointer {
         refreshClusterFacts(force: true)
     }
 
+    /// CLIENT KILL of the primary's link: it breaks off like any other, and the next one follows.
+    func closeKilledUpstream() {
+        guard upstreamIsKilled, let session = pointee.upstreamSession,
+            let link = pointee.upstreamLink, !session.pointee.flags.contains(.running)
+        else { return }
+        session.pointee.flags.remove(.closeNow)
+        executor.pointee.closing.remove(session)
+        closeLink(link)
+        upstreamClosed(link, .local)
+    }
+
+    /// Whether a client has killed the primary's link in this iteration.
+    var upstreamIsKilled: Bool {
+        guard let session = pointee.upstreamSession else { return false }
+        return session.pointee.flags.contains(.closeNow)
+    }
+
     func upstreamReceived(_ link: LinkID, _ bytes: Bytes) {
-        guard link == pointee.upstreamLink else { return }
+        // What still comes over a killed link comes again over the next.
+        guard link == pointee.upstreamLink, !upstreamIsKilled else { return }
         executor.pointee.stats.netReplicationInputBytes += Int64(bytes.count)
         if pointee.upstream.phase == .streaming, let session = pointee.upstreamSession {
             pointee.upstream.streamed(bytes.count, at: instant)

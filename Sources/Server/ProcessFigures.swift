@@ -25,7 +25,11 @@ extension EventLoopPointer {
         node.pointee.admin.linkMemory = {
             pointee.links.values.reduce(0) { $0 + linkSize + $1.pointee.queue.capacity }
         }
-        node.pointee.admin.sleep = { pause(microseconds: $0) }
+        node.pointee.admin.sleep = {
+            var shell = ProcessShell(loop: self)
+            node.beforePause(&shell)
+            pause(microseconds: $0)
+        }
         node.pointee.admin.readFile = { name in
             do throws(SystemError) {
                 return try Syscalls.contents(ofFile: name)
