@@ -162,7 +162,7 @@ final class SimClient {
         if request.operation.isWrite { lastAck = world.time }
         let tag = workload.keys[request.operation.key].tag
         let problem = world.checks.writes.acknowledged(
-            request.operation, reply, by: node, stamp, tag: tag, client: index)
+            request.operation, reply, by: node, stamp, tag: tag, client: index, world.faults)
         if let problem { world.fail("writes", problem) }
         sleep(Microseconds(world.prng.below(Int(2 * thinkTime))), world)
     }

@@ -92,6 +92,13 @@ import Testing
         #expect(Simulation(seed: 1131, options: options).run().failure == nil)
     }
 
+    /// A replica on the smaller side of a partition took over by order. With it that side had two
+    /// primaries of three, so the other one served again, although it had been replaced.
+    @Test func anOrderMayGiveTheSmallerSideAMajority() {
+        let options = SwarmOptions(seed: 841)
+        #expect(Simulation(seed: 841, options: options).run().failure == nil)
+    }
+
     /// A replica whose log was being opened when its primary's copy arrived took the end of a
     /// rewrite for a failed start, and left again and again.
     @Test func aReplicaIsNotSentAwayByACancelledRewrite() {

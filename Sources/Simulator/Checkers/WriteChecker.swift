@@ -60,7 +60,7 @@ struct WriteChecker {
 
     mutating func acknowledged(
         _ operation: Workload.Operation, _ reply: Reply, by node: Int, _ stamp: Stamp,
-        tag: Int, client: Int
+        tag: Int, client: Int, _ faults: FaultInjector
     ) -> String? {
         guard operation.isWrite else {
             reads += 1
@@ -73,7 +73,7 @@ struct WriteChecker {
                 Ack(value: value, node: node, stamp: stamp))
         case .expiring, .delete, .get: break
         }
-        return reigned(tag: tag, node: node, stamp)
+        return reigned(tag: tag, node: node, stamp, faults)
     }
 
     mutating func abandoned(
@@ -101,14 +101,18 @@ struct WriteChecker {
     }
 
     /// Notes who acknowledged for `tag`. Returns what is wrong.
-    private mutating func reigned(tag: Int, node: Int, _ stamp: Stamp) -> String? {
+    private mutating func reigned(
+        tag: Int, node: Int, _ stamp: Stamp, _ faults: FaultInjector
+    ) -> String? {
         // An administrator may put a second primary in office by force: the first one hears of it,
-        // or stops when it sees no majority. It hears nothing of one that dies at once. Otherwise
-        // it must have stopped before.
+        // or stops when it sees no majority. It hears nothing of one that dies at once, nor before
+        // the end of a partition whose smaller side was made a majority by force. Otherwise it must
+        // have stopped before.
         let isForced = options.kinds.contains { $0 == .takeover || $0 == .forcedFailover }
         let bound: Microseconds = isForced ? .milliseconds(options.nodeTimeout) + 250_000 : 10_000
         for other in reigns[tag] where other.node != node && other.epoch >= stamp.configEpoch {
-            let overlap = stamp.time - other.first
+            let apart = faults.secondMajority(of: node, apartFrom: other.node, at: stamp.time)
+            let overlap = stamp.time - max(other.first, apart ?? 0)
             guard overlap > 0, !isForced || !wasBrief(other) else { continue }
             longestOverlap = max(longestOverlap, overlap)
             if overlap > bound {

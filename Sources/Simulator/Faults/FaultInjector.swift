@@ -43,6 +43,27 @@ struct FaultInjector {
         return active.remove(at: index)
     }
 
+    /// Until when `node` may have been on a side of a partition that an administrator gave a
+    /// majority of its own, by a TAKEOVER there, while `other` was on the other side. Nil: never.
+    ///
+    /// The node ordered to take over counts as one more primary on its side, and on the other side
+    /// the one that it replaces still does: both may have a majority until they hear each other.
+    func secondMajority(
+        of node: Int, apartFrom other: Int, at time: Microseconds
+    ) -> Microseconds? {
+        var last: Microseconds?
+        for cut in log where cut.kind == .partition && cut.start <= time {
+            let side = cut.hosts.contains(node)
+            guard cut.hosts.contains(other) != side else { continue }
+            let isForced = log.contains {
+                $0.kind == .takeover && cut.start <= $0.start && $0.start < cut.end
+                    && cut.hosts.contains($0.hosts[0]) == side
+            }
+            if isForced { last = max(last ?? 0, min(cut.end, time)) }
+        }
+        return last
+    }
+
     /// A process is gone: it comes back after the time that its fault chose.
     func ended(_ owner: SimNode, in world: Simulation) {
         let delay = restartDelays[owner.index] ?? 1_000_000
