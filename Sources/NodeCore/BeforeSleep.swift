@@ -54,7 +54,8 @@ extension NodePointer {
         // (8) Replicas before clients: what a client is told is already in the kernel's hands, on
         // its way to the replicas, when this process dies.
         writeReplicas(&shell)
-        // (9) The clients' replies.
+        // (9) The clients' replies. Before them goes who was killed: who is told so may rely on it.
+        if _slowPath(!executor.pointee.closing.isEmpty) { closeSessionsMeanwhile(&shell) }
         writeClients(&shell)
         // (10) A slice of the running snapshot, for which nobody waits who has been answered; its
         // bytes for a replica leave in the next iteration.
@@ -220,12 +221,14 @@ extension NodePointer {
         }
     }
 
-    /// Closes in the middle of a command those that nobody else is in the middle of.
+    /// Closes before the end of the iteration those that nobody is in the middle of.
     private func closeSessionsMeanwhile<S: Shell>(_ shell: inout S) {
         var kept: [UnsafeMutablePointer<Session>] = []
         while let session = executor.pointee.closing.popLast() {
             // Its command runs, or it is in a list of such sessions, or it has no socket.
-            let busy: SessionFlags = [.running, .postponed, .unblocked, .detached]
+            let busy: SessionFlags = [
+                .running, .postponed, .unblocked, .pendingWrite, .detached,
+            ]
             if session.pointee.flags.isDisjoint(with: busy) {
                 shell.close(session)
             } else {
