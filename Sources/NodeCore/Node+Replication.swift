@@ -134,11 +134,9 @@ extension NodePointer {
 
     /// CLIENT KILL of the primary's link: it breaks off like any other, and the next one follows.
     func closeKilledUpstream() {
-        guard upstreamIsKilled, let session = pointee.upstreamSession,
-            let link = pointee.upstreamLink, !session.pointee.flags.contains(.running)
+        guard upstreamIsKilled, let link = pointee.upstreamLink,
+            pointee.upstreamSession?.pointee.flags.contains(.running) == false
         else { return }
-        session.pointee.flags.remove(.closeNow)
-        executor.pointee.closing.remove(session)
         closeLink(link)
         upstreamClosed(link, .local)
     }

@@ -4,51 +4,7 @@ import Engine
 import NodeCore
 import Testing
 
-/// A node that is fed by hand; nothing that it asks of a shell happens.
-private final class AdminNode {
-    let node: NodePointer
-    let session: UnsafeMutablePointer<Session>
-
-    init(_ configure: (inout Settings) -> Void = { _ in }) {
-        var settings = Settings()
-        settings.enableDebugCommand = "yes"
-        settings.savePoints = []
-        configure(&settings)
-        node = NodePointer.make(
-            settings: settings,
-            now: Now(
-                instant: Instant(microseconds: 5_000_000),
-                wall: WallTime(milliseconds: 1_700_000_000_000)),
-            seed: 3, sipKey: SipKey(1, 2))
-        node.start()
-        session = node.executor.openSession(peer: "10.0.0.9:5000", local: "10.0.0.1:6379")
-    }
-
-    deinit { node.destroy() }
-
-    func connect() -> UnsafeMutablePointer<Session> {
-        node.executor.openSession(peer: "10.0.0.9:5001", local: "10.0.0.1:6379")
-    }
-
-    @discardableResult
-    func run(_ words: String...) -> Reply { run(words, on: session) }
-
-    @discardableResult
-    func run(_ words: [String], on client: UnsafeMutablePointer<Session>) -> Reply {
-        let bytes = CommandHarness.encode(words.map { Array($0.utf8) })
-        bytes.withBytes { client.pointee.input.pointee.append($0) }
-        node.executor.process(client)
-        return answers(client).first ?? .error("NOREPLY")
-    }
-
-    func answers(_ client: UnsafeMutablePointer<Session>) -> [Reply] {
-        var reader = ReplyReader(client.pointee.output.pointee.bytes.array)
-        client.pointee.output.pointee.removeAll()
-        var out: [Reply] = []
-        while !reader.isAtEnd { out.append(reader.next()) }
-        return out
-    }
-
+private extension LoneNode {
     /// The fields of INFO.
     func info(_ sections: String...) -> [String: String] {
         var out: [String: String] = [:]
@@ -66,7 +22,7 @@ private final class AdminNode {
     // MARK: CONFIG
 
     @Test func configGetAndSet() {
-        let admin = AdminNode()
+        let admin = LoneNode()
         #expect(admin.run("CONFIG", "GET", "maxmemory") == .array(["maxmemory", "0"]))
         #expect(admin.run("CONFIG", "SET", "maxmemory", "10mb", "timeout", "5") == .ok)
         let both = admin.run("CONFIG", "GET", "maxmemory", "time*")
@@ -87,7 +43,7 @@ private final class AdminNode {
     }
 
     @Test func theProcessMayRefuse() {
-        let admin = AdminNode()
+        let admin = LoneNode()
         var asked: [[String]] = []
         admin.node.pointee.admin.applySettings = { names in
             asked.append(names)
@@ -101,7 +57,7 @@ private final class AdminNode {
     }
 
     @Test func rewriteNeedsAFile() {
-        let admin = AdminNode()
+        let admin = LoneNode()
         #expect(
             admin.run("CONFIG", "REWRITE")
                 == .error("ERR The server is running without a config file"))
@@ -118,7 +74,7 @@ private final class AdminNode {
     // MARK: INFO
 
     @Test func infoHasItsSections() {
-        let admin = AdminNode()
+        let admin = LoneNode()
         admin.run("PING")
         admin.run("NOSUCH")
         let all = admin.info("everything")
@@ -156,12 +112,12 @@ private final class AdminNode {
             master_failover_state master_replid master_replid2 repl_backlog_histlen
             used_cpu_user_main_thread cluster_enabled lost_write_commands
             """.split { " \n".contains($0) }
-        let info = AdminNode().info("all")
+        let info = LoneNode().info("all")
         for name in names { #expect(info[String(name)] != nil, "\(name)") }
     }
 
     @Test func countersStartOver() {
-        let admin = AdminNode()
+        let admin = LoneNode()
         for _ in 0..<3 { admin.run("PING") }
         admin.run("GET", "missing")
         admin.run("NOSUCH")
@@ -215,7 +171,7 @@ private final class AdminNode {
     // MARK: DEBUG
 
     @Test func debugIsGuarded() {
-        let admin = AdminNode { $0.enableDebugCommand = "local" }
+        let admin = LoneNode { $0.enableDebugCommand = "local" }
         #expect(admin.run("DEBUG", "HELP").text?.hasPrefix("ERR DEBUG command not allowed") == true)
         admin.session.pointee.peerAddress = "127.0.0.1:4000"
         #expect(!admin.run("DEBUG", "HELP").isError)
@@ -227,7 +183,7 @@ private final class AdminNode {
     }
 
     @Test func reloadKeepsTheData() {
-        let admin = AdminNode()
+        let admin = LoneNode()
         admin.run("SET", "a", "12")
         admin.run("SET", "b", "text", "PX", "100000")
         admin.run("RPUSH", "l", "x", "y", "5")
@@ -247,7 +203,7 @@ private final class AdminNode {
     }
 
     @Test func debugLooksIntoKeys() {
-        let admin = AdminNode()
+        let admin = LoneNode()
         admin.run("SET", "n", "5")
         #expect(admin.run("DEBUG", "OBJECT", "n").text?.contains("encoding:int") == true)
         #expect(admin.run("DEBUG", "OBJECT", "none") == .error("ERR no such key"))
@@ -265,7 +221,7 @@ private final class AdminNode {
         "verbatim", "true", "false",
     ])
     func everyReplyType(type: String) {
-        let admin = AdminNode()
+        let admin = LoneNode()
         #expect(!admin.run("DEBUG", "PROTOCOL", type).isError)
         admin.run("HELLO", "3")
         #expect(!admin.run("DEBUG", "PROTOCOL", type).isError || type == "attrib")
@@ -274,7 +230,7 @@ private final class AdminNode {
     // MARK: CLIENT UNBLOCK
 
     @Test func waitersCanBeUnblocked() {
-        let admin = AdminNode()
+        let admin = LoneNode()
         let waiter = admin.connect()
         #expect(admin.run(["WAIT", "1", "0"], on: waiter) == .error("NOREPLY"))
         let id = "\(waiter.pointee.id)"
@@ -289,7 +245,7 @@ private final class AdminNode {
     }
 
     @Test func renamedCommandsAreGone() {
-        let admin = AdminNode()
+        let admin = LoneNode()
         let table = admin.node.executor.pointee.commands
         let isRemoved = table.pointee.rename(Bytes("flushall"), to: .empty)
         let isRenamed = table.pointee.rename(Bytes("ping"), to: Bytes("pong"))

@@ -8,13 +8,10 @@ import Storage
 import Testing
 
 /// Keeps the file that a node writes.
-private struct FileShell: Shell {
+private struct FileShell: QuietShell {
     var bytes: [UInt8] = []
     var ticket: UInt64?
 
-    mutating func connect(_ link: LinkID, kind: LinkKind, host: String, port: Int) {}
-    mutating func send(_ link: LinkID, _ bytes: [UInt8]) {}
-    mutating func close(_ link: LinkID) {}
     mutating func perform(_ request: FileRequest) {
         switch request {
         case .append(_, let more): bytes += more
@@ -22,34 +19,20 @@ private struct FileShell: Shell {
         default: break
         }
     }
-    mutating func writeLog(_ file: UInt64, _ bytes: Bytes) -> LogWriteResult { .busy }
-    mutating func perform(_ request: ProcessRequest) {}
-    mutating func log(_ line: LogLine) {}
-    mutating func write(_ session: UnsafeMutablePointer<Session>) {}
-    mutating func close(_ session: UnsafeMutablePointer<Session>) {}
 }
 
 private final class SavingNode {
-    let node: NodePointer
-    let session: UnsafeMutablePointer<Session>
+    let lone: LoneNode
     var shell = FileShell()
     var prng: Prng
-    var microseconds: Int64 = 5_000_000
+    var instant = LoneNode.start
     private var iterations = 0
+
+    var node: NodePointer { lone.node }
 
     init(seed: UInt64) {
         prng = Prng(seed: seed)
-        var settings = Settings()
-        settings.enableDebugCommand = "yes"
-        settings.savePoints = []
-        node = NodePointer.make(
-            settings: settings,
-            now: Now(
-                instant: Instant(microseconds: microseconds),
-                wall: WallTime(milliseconds: 1_700_000_000_000)),
-            seed: seed, sipKey: SipKey(seed, 2))
-        node.start()
-        session = node.executor.openSession(peer: "10.0.0.9:5000", local: "10.0.0.1:6379")
+        lone = LoneNode(seed: seed, sipKey: SipKey(seed, 2))
         for (name, value) in [
             ("list-max-listpack-size", "3"), ("stream-node-max-entries", "3"),
             ("hash-max-listpack-entries", "4"), ("set-max-listpack-entries", "4"),
@@ -58,29 +41,17 @@ private final class SavingNode {
         node.executor.pointee.keyspace.setWalkThreshold(20)
     }
 
-    deinit { node.destroy() }
-
     @discardableResult
     func run(_ words: String...) -> Reply { run(words) }
 
     @discardableResult
-    func run(_ words: [String]) -> Reply {
-        CommandHarness.encode(words.map { Array($0.utf8) })
-            .withBytes { session.pointee.input.pointee.append($0) }
-        node.executor.process(session)
-        var reader = ReplyReader(session.pointee.output.pointee.bytes.array)
-        session.pointee.output.pointee.removeAll()
-        return reader.isAtEnd ? .error("NOREPLY") : reader.next()
-    }
+    func run(_ words: [String]) -> Reply { lone.run(words, on: lone.session) }
 
     /// One loop iteration. Those with a slice seem slow, so that slices stay small.
     func iterate() {
         iterations += 1
-        microseconds += iterations % 8 == 0 ? 50 : 10_000
-        node.setNow(
-            Now(
-                instant: Instant(microseconds: microseconds),
-                wall: WallTime(milliseconds: 1_700_000_000_000)))
+        instant.microseconds += iterations % 8 == 0 ? 50 : 10_000
+        node.setNow(LoneNode.now(instant))
         _ = node.beforeSleep(&shell)
     }
 

@@ -112,7 +112,7 @@ struct WriteChecker {
         let bound: Microseconds = isForced ? .milliseconds(options.nodeTimeout) + 250_000 : 10_000
         for other in reigns[tag] where other.node != node && other.epoch >= stamp.configEpoch {
             let apart = faults.secondMajority(of: node, apartFrom: other.node, at: stamp.time)
-            let overlap = stamp.time - max(other.first, apart ?? 0)
+            let overlap = stamp.time - max(other.first, apart)
             guard overlap > 0, !isForced || !wasBrief(other) else { continue }
             longestOverlap = max(longestOverlap, overlap)
             if overlap > bound {

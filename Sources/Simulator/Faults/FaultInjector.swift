@@ -44,14 +44,14 @@ struct FaultInjector {
     }
 
     /// Until when `node` may have been on a side of a partition that an administrator gave a
-    /// majority of its own, by a TAKEOVER there, while `other` was on the other side. Nil: never.
+    /// majority of its own, by a TAKEOVER there, while `other` was on the other side. Zero: never.
     ///
     /// The node ordered to take over counts as one more primary on its side, and on the other side
     /// the one that it replaces still does: both may have a majority until they hear each other.
     func secondMajority(
         of node: Int, apartFrom other: Int, at time: Microseconds
-    ) -> Microseconds? {
-        var last: Microseconds?
+    ) -> Microseconds {
+        var last: Microseconds = 0
         for cut in log where cut.kind == .partition && cut.start <= time {
             let side = cut.hosts.contains(node)
             guard cut.hosts.contains(other) != side else { continue }
@@ -59,7 +59,7 @@ struct FaultInjector {
                 $0.kind == .takeover && cut.start <= $0.start && $0.start < cut.end
                     && cut.hosts.contains($0.hosts[0]) == side
             }
-            if isForced { last = max(last ?? 0, min(cut.end, time)) }
+            if isForced { last = max(last, min(cut.end, time)) }
         }
         return last
     }
